@@ -1,0 +1,112 @@
+"""Seconds of a pipeline-centric project's commands, and a full retrain against a bare script, in one run.
+
+The script reads, fits and scores the same. Needs a generated project with its environment, and leaves it as it was:
+
+    uv run python benchmarks/pipeline.py PROJECT
+"""
+
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TIMES = 3
+BARE = """
+import pandas as pd
+from {package}.models import chosen
+from {package}.table import is_holdout
+[model, *_] = chosen([])
+rows = model.table.rows()
+held = is_holdout(model.table, rows)
+estimator = model.module.fit(rows[~held], model.table, model.params)
+predictions = model.module.predict(estimator, rows[held])
+print(model.module.losses(rows[held], predictions, model.table).mean())
+"""
+BEYOND = """
+import time
+from {package} import evaluate, gate, models, pipeline, registry
+[model, *_] = models.chosen([])
+registry.champion(model.name)
+start = time.perf_counter()
+version, _ = registry.record(model)
+print("record", time.perf_counter() - start)
+start = time.perf_counter()
+gate.judge(model, version)
+print("gate", time.perf_counter() - start)
+start = time.perf_counter()
+registry.promote(model.name, version, "benchmark")
+print("promote", time.perf_counter() - start)
+"""
+
+
+def main() -> None:
+    source = Path(sys.argv[1]).resolve()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "project"
+        shutil.copytree(source, folder, symlinks=True, ignore=shutil.ignore_patterns(".venv", "mlruns", "mlflow.db"))
+        for name in ("artifacts", ".dvc/cache", ".dvc-storage"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        package = next(folder.glob("src/*/__init__.py")).parent.name
+        python = source / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+        base = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment = base | {"PYTHONPATH": str(folder / "src")}
+
+        def took(*command: str) -> tuple[float, str]:
+            start = time.perf_counter()
+            done = subprocess.run([python, *command], cwd=folder, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return time.perf_counter() - start, done.stdout
+
+        def median(*command: str) -> float:
+            return statistics.median(took(*command)[0] for _ in range(TIMES))
+
+        took("-m", f"{package}.pipeline", "retrain")
+        params = folder / "params.yaml"
+        full, bare = [], []
+        for seed in range(1, TIMES + 1):
+            params.write_text(re.sub(r"seed: \d+", f"seed: {seed}", params.read_text()))
+            shutil.rmtree(folder / "artifacts")
+            full.append(took("-m", f"{package}.pipeline", "retrain")[0])
+            bare.append(took("-c", BARE.format(package=package))[0])
+        whole, script = statistics.median(full), statistics.median(bare)
+        print(f"full retrain: {whole:.1f} s; the bare script: {script:.1f} s")
+        print(f"  {whole / script:.1f} times, {whole - script:.1f} s more")
+        print(f"retrain with nothing to do: {median('-m', f'{package}.pipeline', 'retrain'):.2f} s")
+        shutil.rmtree(folder / "mlruns")
+        (folder / "mlflow.db").unlink()
+        for line in took("-c", BEYOND.format(package=package))[1].splitlines():
+            step, seconds = line.split()
+            print(f"  {step}: {float(seconds):.2f} s")
+        restored = took("-m", f"{package}.lineage", "restore", "1")[0]
+        print(f"restore: {restored:.1f} s, in which the bare script would take {script:.1f} s")
+        retaught = BEYOND.format(package=package).replace("version, _ =", SECOND + "version, _ =")
+        took("-c", retaught)
+        print(f"rollback: {median_of_rollbacks(took, package):.2f} s")
+
+
+SECOND = """
+import pandas as pd
+path = model.folder / "rows" / "train.parquet"
+pd.read_parquet(path).iloc[::2].to_parquet(path)
+pipeline.stage("fit", model)
+pipeline.stage("score", model)
+evaluate.report(model)
+"""
+
+
+def median_of_rollbacks(took, package: str) -> float:
+    """Each one goes back from version 2 to version 1, which is then promoted away again."""
+    seconds = []
+    for _ in range(TIMES):
+        seconds.append(took("-m", f"{package}.registry", "rollback")[0])
+        took("-m", f"{package}.registry", "promote", "2")
+    return statistics.median(seconds)
+
+
+if __name__ == "__main__":
+    main()

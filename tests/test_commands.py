@@ -1,0 +1,214 @@
+"""Every command of a generated project, run as its user would, at every level and for every problem."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from projects import HIGHEST, LEVELS, LOWEST, Project, ask, end, eventually, free_port
+
+COMMANDS = {
+    "data-centric": {"check", "data", "explore", "upgrade", "preview"},
+    "model-centric": {"train", "evaluate", "promote", "rollback", "predict", "serve"},
+    "pipeline-centric": {"retrain", "up"},
+}
+WATCH = """
+import os, socket
+connect = socket.socket.connect
+def watched(self, address):
+    if isinstance(address, tuple) and not str(address[0]).startswith(("127.", "::1", "localhost")):
+        with open(os.environ["CALLS"], "a") as calls:
+            calls.write(f"{address}\\n")
+    return connect(self, address)
+socket.socket.connect = watched
+"""
+
+
+def at_least(level: str, wanted: str) -> None:
+    if LEVELS.index(level) < LEVELS.index(wanted):
+        pytest.skip(f"{level} has no such command")
+
+
+def test_just_lists_the_commands_of_the_level(project, level):
+    words = {line.split()[0] for line in project.just().splitlines()[1:] if line.strip()}
+
+    expected = set().union(*(COMMANDS[each] for each in LEVELS[: LEVELS.index(level) + 1]))
+    assert expected <= words
+    assert not words & set().union(*(COMMANDS[each] for each in LEVELS[LEVELS.index(level) + 1 :]), set())
+
+
+def test_a_fresh_project_passes_its_own_checks_and_is_left_clean(project):
+    project.just("check")
+    project.commit("uv.lock")
+
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_data_takes_snapshots_and_writes_a_report(project):
+    project.just("data")
+    report = (project.folder / "reports" / "data.html").read_text(encoding="utf-8")
+
+    assert "all checks hold" in report
+    assert "src='data:image/png;base64," in report
+    assert "http" not in report.replace("http-equiv", "")
+    assert "unchanged" in project.just("data")
+    project.commit("data/catalog.lock")
+
+
+def test_the_notebook_runs_as_a_script_and_opens(project):
+    project.just("data")
+    done = project.run("uv", "run", "python", "notebooks/explore.py")
+    assert done.returncode == 0, done.stderr
+
+    port = free_port()
+    recipe = (
+        (project.folder / "justfile").read_text(encoding="utf-8").partition("explore:\n")[2].splitlines()[0].split()
+    )
+    with project.server(*recipe, "--headless", "--no-token", "--port", str(port)) as process:
+        assert eventually(port, "/api/status", process)
+
+
+def test_the_steps_of_the_workflow_pass(project, level):
+    """The generated workflow's own commands, in their order."""
+    workflow = yaml.safe_load((project.folder / ".github" / "workflows" / "check.yml").read_text(encoding="utf-8"))
+    steps = [step["run"] for step in workflow["jobs"]["check"]["steps"] if "run" in step]
+
+    assert steps[0] == "pip install uv"
+    assert workflow["permissions"] == {"contents": "read"}
+    for step in steps[1:]:
+        if level == LOWEST or step != "uv run just check":  # that one has its own test
+            done = project.run(*step.split())
+            assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_train_promote_predict_serve_roll_back(project, level, tmp_path):
+    at_least(level, "model-centric")
+    project.just("data")
+    project.just("train")
+    for model in project.models:
+        assert "version 1 is served" not in project.just("evaluate", model)
+        report = (project.folder / "reports" / f"{model}.html").read_text(encoding="utf-8")
+        assert "naive" in report and "src='data:image/png;base64," in report
+        project.just("promote", "1", model)
+        rows = holdout(project, model, tmp_path / f"{model}.parquet")
+        project.just("predict", str(rows), str(tmp_path / f"{model}.csv"), model)
+        with (tmp_path / f"{model}.csv").open(encoding="utf-8", newline="") as predictions:
+            assert next(csv.DictReader(predictions))["prediction"]
+
+    refused = project.run("uv", "run", "just", "rollback", project.models[0])
+    assert refused.returncode != 0
+    assert "no earlier champion" in refused.stderr
+    serve_and_ask(project)
+
+
+def holdout(project: Project, model: str, target: Path) -> Path:
+    """The model's held-out rows, without what is to be predicted, in a file."""
+    code = (
+        "import sys, pandas as pd; from importlib import import_module as i; p, m, t = sys.argv[1:];"
+        "model = i(p + '.models').named(m); rows = pd.read_parquet(model.folder / 'rows' / 'holdout.parquet');"
+        "rows.drop(columns=model.table.target).to_parquet(t)"
+    )
+    done = project.run("uv", "run", "python", "-c", code, project.package, model, str(target))
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def serve_and_ask(project: Project) -> None:
+    """The service answers each model's own examples."""
+    port = free_port()
+    with project.server("uv", "run", "just", "serve", str(port)) as process:
+        eventually(port, "/ready", process)
+        for name, serving in ask(port, "/version")[1].items():
+            folder = next((project.folder / "artifacts" / name / "model").glob("signature.json"))
+            examples = json.loads(folder.read_text(encoding="utf-8"))["examples"]
+            status, answer = ask(port, f"/models/{name}/predict", {"rows": examples})
+            assert (status, answer.get("version")) == (200, serving["version"]), answer
+            assert ask(port, f"/models/{name}/predict", {"rows": [{}]})[0] == 422
+
+
+def test_retrain_gates_promotes_and_finds_nothing_new(project, level):
+    at_least(level, HIGHEST)
+    first = project.just("retrain")
+    again = project.just("retrain")
+
+    for model in project.models:
+        assert f"{model}: version" in first or f"{model}: nothing new" in first
+        assert f"{model}: nothing new" in again
+    assert project.run("uv", "run", "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    done = project.run("uv", "run", "dvc", "repro")
+    assert done.returncode == 0, done.stderr
+    assert "Running stage" not in done.stdout
+
+
+def test_nothing_calls_home(project, level, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WATCH, encoding="utf-8")
+    calls = tmp_path / "calls"
+    watched = {"PYTHONPATH": str(tmp_path), "CALLS": str(calls)}
+    commands = {"data": LOWEST, "train": "model-centric", "retrain": HIGHEST}
+    for command, wanted in commands.items():
+        if LEVELS.index(level) >= LEVELS.index(wanted):
+            project.just(command, **watched)
+
+    assert not calls.exists(), calls.read_text(encoding="utf-8")
+
+
+def test_up_starts_server_schedule_and_service_and_ends_them(project, level):
+    at_least(level, HIGHEST)
+    if sys.platform == "win32":
+        pytest.skip("a console signal would reach the tests too")
+    port, prefect = free_port(), free_port()
+    command = ["uv", "run", "python", "-m", f"{project.package}.flows", str(port)]
+    environment = project.variables({"PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api"})
+    log = project.folder.parent / "up.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=project.folder, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+        try:
+            eventually(port, "/health", process)
+            [deployment] = deployments(prefect, process)
+            assert deployment["schedules"][0]["schedule"]["cron"]
+            status, run = ask(prefect, f"/api/deployments/{deployment['id']}/create_flow_run", {})
+            assert status == 201
+            assert finished(prefect, run["id"]) == "COMPLETED", log.read_text()
+        finally:
+            end(process, signal.SIGINT)
+    for each in (port, prefect):
+        with pytest.raises(OSError):
+            ask(each, "/health")
+
+
+def deployments(port: int, process: subprocess.Popen) -> list[dict]:
+    """The deployments the server knows, once there is one."""
+    eventually(port, "/api/health", process)
+    return until(lambda: ask(port, "/api/deployments/filter", {})[1])
+
+
+def finished(port: int, run: str) -> str:
+    """The state a flow run ends in."""
+    ended = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+    def state() -> str | None:
+        found = ask(port, f"/api/flow_runs/{run}")[1]["state_type"]
+        return found if found in ended else None
+
+    return until(state)
+
+
+def until(found: Callable[[], Any], patience: float = 120) -> Any:
+    """What the function returns once that is something."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        time.sleep(0.5)
+    raise AssertionError("it did not happen")

@@ -1,0 +1,94 @@
+"""For every problem: a team's own rows, from the lowest level to a service (classification: test_climb.py)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from projects import HIGHEST, PROBLEMS, TREE, Project, generate
+
+OWN = Path(__file__).parent / "own"
+pytestmark = pytest.mark.xdist_group("problems")
+
+
+@pytest.fixture(scope="module", params=[problem for problem in PROBLEMS if problem != "classification"])
+def climbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose sample was replaced at the lowest level, which then climbed to the highest."""
+    home = tmp_path_factory.mktemp("own rows")
+    project = Project(generate(home / "work", project_slug="own-rows", problem=request.param), home / "environment")
+    shutil.rmtree(project.folder / "data" / "sample")
+    shutil.copy(OWN / request.param / "data.py", project.folder / "src" / "own_rows" / "data.py")
+    done = project.run("uv", "run", "python", str(OWN / "problems.py"), request.param, "data")
+    assert done.returncode == 0, done.stderr
+    project.just("data")
+    project.just("check")
+    project.commit("Our own rows")
+    project.just("upgrade", HIGHEST)
+    project.commit("Climb")
+    return project
+
+
+def test_own_rows_are_trained_judged_and_served_without_an_edit(climbed):
+    assert "serves" in climbed.just("retrain")
+    assert "nothing new" in climbed.just("retrain")
+    done = climbed.run("uv", "run", "pytest", "-q", "tests/test_models.py", "tests/test_serve.py", "tests/test_data.py")
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A classification project with a second model, in two edits, and a forecaster."""
+    home = tmp_path_factory.mktemp("mixed")
+    made = generate(home / "work", project_slug="mixed", maturity_level=HIGHEST)
+    project, package = Project(made, home / "environment"), made / "src" / "mixed"
+    shutil.copy(package / "models" / "classifier.py", package / "models" / "second.py")
+    params = (made / "params.yaml").read_text(encoding="utf-8") + "  second:\n    leaves: 4\n"
+    source = TREE / "src" / "{{cookiecutter.__package}}"
+    shutil.copy(source / "models" / "forecaster.py", package / "models")
+    shutil.copy(source / "models" / "parts" / "seasons.py", package / "models" / "parts")
+    shutil.copy(TREE / "data" / "sample" / "employment.forecasting.csv", made / "data" / "sample" / "employment.csv")
+    entry = (TREE / "data" / "catalog.forecasting.yaml").read_text(encoding="utf-8")
+    with (made / "data" / "catalog.yaml").open("a", encoding="utf-8") as catalogue:
+        catalogue.write(entry[entry.index("\nemployment:") :])
+    text = (source / "data.forecasting.py").read_text(encoding="utf-8")
+    (package / "series.py").write_text(text, encoding="utf-8")
+    with (package / "data.py").open("a", encoding="utf-8") as tables:
+        tables.write("\nTABLES += series.TABLES\n")
+    own = (package / "data.py").read_text(encoding="utf-8")
+    (package / "data.py").write_text(own.replace("from . import catalog\n", "from . import catalog, series\n"), "utf-8")
+    (made / "params.yaml").write_text(params + "  forecaster:\n    table: employment\n", encoding="utf-8")
+    assert project.run("uv", "add", "mlforecast").returncode == 0
+    project.commit("Two more models")
+    return project
+
+
+def test_models_of_several_problems_live_in_one_project(mixed):
+    said = mixed.just("retrain")
+
+    assert "classifier: version 1 serves" in said
+    assert "forecaster: version 1 serves" in said
+    assert "second: version 1" in said
+
+
+def test_a_change_of_one_model_s_parameters_makes_that_model_again_and_no_other(mixed):
+    path = mixed.folder / "params.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("leaves: 4", "leaves: 5"), encoding="utf-8")
+    said = mixed.just("retrain").splitlines()
+
+    assert "second: fit" in said
+    assert not {"classifier: fit", "forecaster: fit"} & set(said)
+
+
+def test_one_model_that_fails_leaves_the_others_as_they_are_and_is_told(mixed):
+    module = mixed.folder / "src" / "mixed" / "models" / "second.py"
+    before = module.read_text(encoding="utf-8")
+    module.write_text(
+        before.replace("def losses", "def lost").replace("losses, metrics", "_, metrics"), encoding="utf-8"
+    )
+    try:
+        done = mixed.run("uv", "run", "just", "retrain")
+        assert done.returncode == 1
+        assert "models/second.py lacks losses" in done.stdout + done.stderr
+    finally:
+        module.write_text(before, encoding="utf-8")

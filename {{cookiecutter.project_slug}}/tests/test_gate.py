@@ -1,0 +1,282 @@
+"""The gate judges right, and says why."""
+
+from dataclasses import replace
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+PACKAGE = "{{ cookiecutter.__package }}"
+package = import_module(PACKAGE)
+artifact = import_module(f"{PACKAGE}.artifact")
+evaluate = import_module(f"{PACKAGE}.evaluate")
+gate = import_module(f"{PACKAGE}.gate")
+models = import_module(f"{PACKAGE}.models")
+registry = import_module(f"{PACKAGE}.registry")
+train = import_module(f"{PACKAGE}.train")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def champion(trained):
+    """Every test starts with the models as trained and promoted."""
+    train.main([])
+    for model in models.chosen([]):
+        registry.promote(model.name, registry.versions(model.name)[0].number, "tests")
+
+
+@pytest.fixture(params=[model.name for model in models.chosen([])])
+def model(request):
+    return models.named(request.param)
+
+
+def version_from(model, change):
+    """A version trained on the training rows as changed."""
+    train.split(model)
+    path = model.folder / "rows" / "train.parquet"
+    change(pd.read_parquet(path)).to_parquet(path)
+    train.fit(model)
+    evaluate.score(model)
+    evaluate.report(model)
+    return registry.record(model)[0]
+
+
+def shuffled(model):
+    def change(rows):
+        target = rows[model.table.target].sample(frac=1, random_state=0).to_numpy()
+        return rows.assign(**{model.table.target: target})
+
+    return change
+
+
+def version_of_noise(model):
+    """A version that has learned nothing; for a model that goes on from a history that is to repeat it."""
+    if not hasattr(model.module, "questions"):
+        return version_from(model, shuffled(model))
+
+    def fit(rows, table, params):
+        return model.module.baselines(rows, table, params)["naive"]
+
+    return version_from(
+        replace(model, module=SimpleNamespace(**(vars(model.module) | {"fit": fit}))), lambda rows: rows
+    )
+
+
+def test_a_tie_keeps_the_champion(model):
+    verdict = gate.judge(model, version_from(model, lambda rows: rows))
+
+    assert not verdict.promote
+    assert "equal on every row" in verdict.reason
+
+
+def test_a_model_of_noise_is_refused(model):
+    verdict = gate.judge(model, version_of_noise(model))
+
+    assert not verdict.promote
+    assert "better than naive" in verdict.reason
+
+
+def test_a_first_model_of_noise_is_refused_too(model, monkeypatch):
+    monkeypatch.setattr(registry, "champion", lambda *_: None)
+    verdict = gate.judge(model, version_of_noise(model))
+
+    assert not verdict.promote
+    assert "better than naive" in verdict.reason
+
+
+def test_a_better_model_is_promoted_over_one_of_noise(model):
+    noise = version_of_noise(model)
+    before = registry.champion(model.name)
+    registry.promote(model.name, noise, "tests")
+    try:
+        verdict = gate.judge(model, version_from(model, lambda rows: rows))
+    finally:
+        registry.promote(model.name, before, "tests")
+
+    assert verdict.promote, verdict.reason
+    assert verdict.reason.startswith(f"better than version {noise}")
+
+
+def test_a_limit_that_is_not_met_is_named(model):
+    strict = replace(model, gate={"max_loss": -1e9, "guards": {"rubbish": {"min": 1}}, "max_megabytes": 0})
+    verdict = gate.judge(strict, version_from(model, lambda rows: rows))
+
+    assert not verdict.promote
+    for words in (model.module.PRIMARY, "guard rubbish: no such metric", "latency and size"):
+        assert words in verdict.reason
+
+
+def test_a_champion_that_has_seen_the_rows_is_not_compared(model, monkeypatch):
+    version = version_from(model, lambda rows: rows.iloc[::2])
+    monkeypatch.setattr(registry, "learned_from", lambda model, version, rows: np.ones(len(rows), bool))
+    verdict = gate.judge(model, version)
+
+    assert not verdict.promote
+    assert "rows new to the champion" in verdict.reason
+
+
+def test_an_unknown_limit_is_named(model):
+    with pytest.raises(package.Refused, match="unknown key 'rubbish'"):
+        gate.limits(replace(model, gate={"rubbish": 1}))
+
+
+@pytest.mark.parametrize("gate_block", [{"allowed_loss": "much"}, {"guards": {"accuracy": {"least": 1}}}])
+def test_a_limit_that_says_nothing_is_named(model, gate_block):
+    with pytest.raises(package.Refused, match=r"must be a number|use min and max"):
+        gate.limits(replace(model, gate=gate_block))
+
+
+def test_what_was_rolled_back_comes_back_by_hand_only(model, monkeypatch):
+    version = version_from(model, lambda rows: rows.iloc[::2])
+    before = registry.champion(model.name)
+    registry.promote(model.name, version, "tests")
+    assert registry.rollback(model.name, "it was wrong on Monday") == before
+    verdict = gate.judge(model, version)
+
+    assert not verdict.promote
+    assert "was not rolled back: it was wrong on Monday" in verdict.reason
+
+
+@pytest.mark.parametrize("who", ["challenger", "champion"])
+def test_a_file_that_cannot_be_loaded_is_no_tie_and_no_crash(model, who):
+    version = version_from(model, lambda rows: rows.iloc[1::2])
+    broken = version if who == "challenger" else registry.champion(model.name)
+    file = registry.folder(model.name, broken) / artifact.FILE
+    content = file.read_bytes()
+    file.write_bytes(content[:-1])
+    try:
+        verdict = gate.judge(model, version)
+    finally:
+        file.write_bytes(content)
+
+    assert not verdict.promote
+    assert f"the {who} loads and predicts: Refused" in verdict.reason
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_predictions_that_are_no_numbers_are_refused(model, monkeypatch, value):
+    version = version_from(model, lambda rows: rows)
+    whole = gate.Contender.of
+
+    def holed(*arguments):
+        found = whole(*arguments)
+        return replace(found, predictions=found.predictions.assign(prediction=value))
+
+    monkeypatch.setattr(gate.Contender, "of", holed)
+    verdict = gate.judge(model, version)
+
+    assert not verdict.promote
+    assert "predictions are finite: some are missing or infinite" in verdict.reason
+    assert "the file predicts what was scored: other hash" in verdict.reason
+
+
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(0, 5)])
+def test_too_few_rows_judge_nobody(model, rows):
+    version = version_from(model, lambda rows: rows)
+    path = model.folder / "rows" / "holdout.parquet"
+    pd.read_parquet(path).iloc[rows].to_parquet(path)
+    verdict = gate.judge(model, version)
+    train.split(model)
+
+    assert not verdict.promote
+    assert verdict.reason.startswith(f"rows to judge on: {rows.stop} rows")
+
+
+def test_rows_that_all_have_the_same_truth_judge_nobody(model):
+    version = version_from(model, lambda rows: rows)
+    path = model.folder / "rows" / "holdout.parquet"
+    rows = pd.read_parquet(path)
+    rows.assign(**{model.table.target: rows[model.table.target].iloc[0]}).to_parquet(path)
+    verdict = gate.judge(model, version)
+    train.split(model)
+
+    assert not verdict.promote
+    assert f"1 values of {model.table.target}" in verdict.reason
+
+
+def test_one_column_that_holds_the_answer_is_named(model):
+    """A model that copies a column of the answers is almost perfect, and nothing without it."""
+    rows = pd.DataFrame({"a": np.arange(100.0) % 7, "leak": np.arange(100.0) % 10})
+
+    def predict(estimator, rows):
+        return pd.DataFrame({"prediction": rows["leak"]})
+
+    def losses(truth, predictions, table):
+        return np.abs(np.arange(100.0) % 10 - predictions["prediction"].to_numpy())
+
+    inputs = [artifact.Input("a", "number", False), artifact.Input("leak", "number", False)]
+    copying = replace(model, module=SimpleNamespace(predict=predict, losses=losses))
+    contender = SimpleNamespace(losses=np.zeros(100), estimator=None, signature=SimpleNamespace(inputs=inputs))
+    found = gate._honest(copying, contender, rows, 2.5, gate.Limits())
+
+    assert not found.holds
+    assert found.found.endswith("by 'leak'")
+    assert gate._honest(copying, contender, rows, 2.5, gate.Limits(max_skill=1)).holds
+    assert '"holds": false' in gate.Verdict(False, "", [found]).json()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ([artifact.Input("a", "number", False), artifact.Input("b", "text", True)], "needs a new column 'b'"),
+        ([artifact.Input("a", "text", False)], "'a' was a number, is a text"),
+        ([], ""),
+    ],
+)
+def test_whoever_asks_the_champion_can_ask_the_challenger(asked, words):
+    found = gate._schema([artifact.Input("a", "number", False)], asked)
+
+    assert found.holds is not bool(words)
+    assert words in found.found
+
+
+def gains(mean, rows=400, spread=1.0):
+    """Differences of losses with just this mean."""
+    drawn = np.random.default_rng(0).normal(0, spread, rows)
+    return drawn - drawn.mean() + mean
+
+
+@pytest.mark.parametrize(
+    ("mean", "limits", "holds"),
+    [
+        (0.5, {}, True),  # better
+        (-0.5, {}, False),  # worse
+        (0.05, {"allowed_loss": 0.2}, True),  # a gain within noise is not worse
+        (0.05, {"min_gain": 0.0}, False),  # but no gain either
+        (0.5, {"min_gain": 0.2}, True),
+        (0.5, {"min_gain": 0.45}, False),
+        (-0.15, {"allowed_loss": 0.9}, False),  # a loss that is sure is never allowed
+    ],
+)
+def test_a_difference_is_judged_by_what_is_sure_of_it(mean, limits, holds):
+    [found] = gate.compared(gains(mean), np.arange(400), {}, 1.0, gate.Limits(**limits))
+
+    assert found.holds is holds, found
+
+
+def test_better_on_average_and_worse_on_a_slice_is_refused_with_the_slice():
+    inside = np.arange(400) < 40
+    gain = np.where(inside, gains(-1, spread=0.5), gains(1, spread=0.5))
+    whole, slices = gate.compared(gain, np.arange(400), {"sex = f": inside, "sex = m": ~inside}, 1.0, gate.Limits())
+
+    assert whole.holds
+    assert not slices.holds
+    assert slices.found.startswith("sex = f: gain -1")
+
+
+def test_rows_of_few_groups_are_no_certainty():
+    """Two hundred rows of two shops, one of which gained, say nothing of the next shop."""
+    shops = np.repeat([0, 1], 100)
+    [found] = gate.compared(np.where(shops, 1.0, 0.1), shops, {}, 1.0, gate.Limits())
+
+    assert not found.holds
+
+
+def test_rows_that_follow_in_time_are_resampled_in_blocks(model):
+    hours = pd.DataFrame({"time": pd.date_range("2026-01-01", periods=600, freq="h"), "shop": np.arange(600) % 3})
+    table = replace(model.table, time="time", group=None)
+
+    assert evaluate.units(hours, table).max() + 1 == 30
+    assert evaluate.units(hours, replace(table, group="shop")).max() + 1 == 30
+    assert evaluate.units(hours, replace(table, group="shop", time=None)).max() + 1 == 3
