@@ -17,6 +17,7 @@ shutil.copytree(Path(__file__).resolve().parents[1], COPY, ignore=shutil.ignore_
 for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "copy"]):
     subprocess.run(["git", *command], cwd=COPY, check=True)
 sys.path.insert(0, str(COPY / "src"))
+import_module(PACKAGE)  # before any test imports NumPy: the package says how many threads that takes
 
 
 def pytest_unconfigure():

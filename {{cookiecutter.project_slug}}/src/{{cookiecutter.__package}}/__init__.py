@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # the project's folder, wherever it is moved
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no library reports home
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # sums in one order: equal bytes on any number of cores
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads without work leave the processor to others
 gc.set_threshold(50_000)  # imports make many objects and free few: a fifth of the time of every command
 
