@@ -19,3 +19,5 @@ test *ARGUMENTS:
 bench:
     uv run python benchmarks/generation.py
     uv run --with cruft==2.16.0 --with copier==9.19.1 python benchmarks/upgrade.py
+    uv run python benchmarks/pipeline.py
+    uv run python benchmarks/models.py

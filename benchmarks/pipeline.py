@@ -1,19 +1,19 @@
 """Seconds of a pipeline-centric project's commands, and a full retrain against a bare script, in one run.
 
-The script reads, fits and scores the same. Needs a generated project with its environment, and leaves it as it was:
-
-    uv run python benchmarks/pipeline.py PROJECT
+The script reads, fits and scores the same: `uv run python benchmarks/pipeline.py`.
 """
 
 import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from projects import HIGHEST, Project, generate
 
 TIMES = 3
 BARE = """
@@ -45,20 +45,16 @@ print("promote", time.perf_counter() - start)
 
 
 def main() -> None:
-    source = Path(sys.argv[1]).resolve()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / "project"
-        shutil.copytree(source, folder, symlinks=True, ignore=shutil.ignore_patterns(".venv", "mlruns", "mlflow.db"))
-        for name in ("artifacts", ".dvc/cache", ".dvc-storage"):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        package = next(folder.glob("src/*/__init__.py")).parent.name
-        python = source / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-        base = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        environment = base | {"PYTHONPATH": str(folder / "src")}
+        project = Project(generate(Path(scratch) / "work", maturity_level=HIGHEST), Path(scratch) / "environment")
+        project.just("data")
+        project.commit("Lock data and environment")
+        folder, package = project.folder, project.package
+        python = project.environment / ("Scripts" if os.name == "nt" else "bin") / "python"
 
         def took(*command: str) -> tuple[float, str]:
             start = time.perf_counter()
-            done = subprocess.run([python, *command], cwd=folder, env=environment, capture_output=True, text=True)
+            done = project.run(str(python), *command)
             assert done.returncode == 0, done.stdout + done.stderr
             return time.perf_counter() - start, done.stdout
 
@@ -76,7 +72,9 @@ def main() -> None:
         whole, script = statistics.median(full), statistics.median(bare)
         print(f"full retrain: {whole:.1f} s; the bare script: {script:.1f} s")
         print(f"  {whole / script:.1f} times, {whole - script:.1f} s more")
-        print(f"retrain with nothing to do: {median('-m', f'{package}.pipeline', 'retrain'):.2f} s")
+        idle = median("-m", f"{package}.pipeline", "retrain")
+        imports = median("-c", f"import {package}.pipeline")
+        print(f"retrain with nothing to do: {idle:.2f} s, of which imports are {imports:.2f} s")
         shutil.rmtree(folder / "mlruns")
         (folder / "mlflow.db").unlink()
         for line in took("-c", BEYOND.format(package=package))[1].splitlines():
@@ -86,7 +84,8 @@ def main() -> None:
         print(f"restore: {restored:.1f} s, in which the bare script would take {script:.1f} s")
         retaught = BEYOND.format(package=package).replace("version, _ =", SECOND + "version, _ =")
         took("-c", retaught)
-        print(f"rollback: {median_of_rollbacks(took, package):.2f} s")
+        imports = median("-c", "from mlflow import MlflowClient")
+        print(f"rollback: {median_of_rollbacks(took, package):.2f} s, of which importing MLflow is {imports:.2f} s")
 
 
 SECOND = """

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -175,6 +176,16 @@ def eventually(port: int, path: str, process: subprocess.Popen | None = None) ->
             found = error
         time.sleep(0.2)
     raise AssertionError(f"{path} did not answer 200: {found}")
+
+
+def until(found: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """What the function returns once that is something."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        time.sleep(0.2)
+    raise AssertionError("it did not happen")
 
 
 def copy(project: Project, folder: Path) -> Project:

@@ -7,14 +7,11 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from projects import HIGHEST, LEVELS, LOWEST, Project, ask, end, eventually, free_port
+from projects import HIGHEST, LEVELS, LOWEST, Project, ask, end, eventually, free_port, until
 
 COMMANDS = {
     "data-centric": {"check", "data", "explore", "upgrade", "preview"},
@@ -202,13 +199,3 @@ def finished(port: int, run: str) -> str:
         return found if found in ended else None
 
     return until(state)
-
-
-def until(found: Callable[[], Any], patience: float = 120) -> Any:
-    """What the function returns once that is something."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if result := found():
-            return result
-        time.sleep(0.5)
-    raise AssertionError("it did not happen")

@@ -7,12 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from projects import HIGHEST, Project, ask, eventually, free_port, generate
+from projects import HIGHEST, Project, ask, eventually, free_port, generate, until
 
 pytestmark = [
     pytest.mark.xdist_group("faults"),
@@ -202,15 +200,15 @@ def test_the_service_follows_a_promotion_and_stays_on_the_old_model_when_the_new
         assert ask(port, "/version")[1][name]["version"] == "1"
         own.just("train")
         own.just("promote", "2")
-        wait_for(lambda: ask(port, "/version")[1][name]["version"] == "2")
+        until(lambda: ask(port, "/version")[1][name]["version"] == "2")
         own.just("rollback")
-        wait_for(lambda: ask(port, "/version")[1][name]["version"] == "1")
+        until(lambda: ask(port, "/version")[1][name]["version"] == "1")
         [broken] = [file for file in (own.folder / "mlruns").rglob("model.skops") if version_of(own, file) == "2"]
         broken.write_bytes(broken.read_bytes()[:-1])
         assert own.run("uv", "run", "just", "promote", "2").returncode == 1
         moved = "from mlflow import MlflowClient as C; C('sqlite:///mlflow.db').set_registered_model_alias"
         own.run("uv", "run", "python", "-c", f"{moved}('{own.package}.{name}', 'champion', '2')")
-        wait_for(lambda: "not the one recorded" in (ask(port, "/version")[1][name]["trouble"] or ""))
+        until(lambda: "not the one recorded" in (ask(port, "/version")[1][name]["trouble"] or ""))
         assert ask(port, "/version")[1][name]["version"] == "1"
 
 
@@ -222,11 +220,3 @@ from {project.package} import models, registry
 print([each.number for each in registry.versions(model.name) if each.run == {file.parents[2].name!r}][0])
 """
     return project.run("uv", "run", "python", "-c", code).stdout.split()[-1]
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    """It has become true."""
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

@@ -9,6 +9,24 @@ import pytest
 from projects import HIGHEST, PROBLEMS, TREE, Project, generate
 
 OWN = Path(__file__).parent / "own"
+CHANGED = {"regression": "rounds", "forecasting": "rounds", "image-classification": "side"}  # by the retrains
+SEVEN_RETRAINS = """
+import sys
+from importlib import import_module
+from pathlib import Path
+import yaml
+package, key = sys.argv[1:]
+models, pipeline, registry = (import_module(f"{package}.{name}") for name in ("models", "pipeline", "registry"))
+[name] = models.blocks([])
+params = Path("params.yaml")
+for turn in range(1, 8):
+    content = yaml.safe_load(params.read_text(encoding="utf-8"))
+    content["models"][name][key] = 8 * (turn + 4)
+    params.write_text(yaml.safe_dump(content), encoding="utf-8")
+    [outcome] = pipeline.retrain([], f"turn {turn}")
+    assert outcome.state in ("promoted", "kept"), outcome.words
+print(len(registry.versions(name)), "versions")
+"""
 pytestmark = pytest.mark.xdist_group("problems")
 
 
@@ -36,9 +54,18 @@ def test_own_rows_are_trained_judged_and_served_without_an_edit(climbed):
     assert done.returncode == 0, done.stdout[-4000:]
 
 
+def test_three_versions_are_identical_after_five_more_retrains(climbed, request):
+    problem = request.node.callspec.params["climbed"]
+    done = climbed.run("uv", "run", "python", "-c", SEVEN_RETRAINS, climbed.package, CHANGED[problem])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "8 versions"
+    for version in ("1", "2", "3"):
+        assert "identical" in climbed.just("restore", version)
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A classification project with a second model, in two edits, and a forecaster."""
+    """A classification project with a second model, in two edits, a forecaster and an image classifier."""
     home = tmp_path_factory.mktemp("mixed")
     made = generate(home / "work", project_slug="mixed", maturity_level=HIGHEST)
     project, package = Project(made, home / "environment"), made / "src" / "mixed"
@@ -47,19 +74,25 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     source = TREE / "src" / "{{cookiecutter.__package}}"
     shutil.copy(source / "models" / "forecaster.py", package / "models")
     shutil.copy(source / "models" / "parts" / "seasons.py", package / "models" / "parts")
+    shutil.copy(source / "models" / "image_classifier.py", package / "models")
+    shutil.copy(source / "images.py", package)
     shutil.copy(TREE / "data" / "sample" / "employment.forecasting.csv", made / "data" / "sample" / "employment.csv")
-    entry = (TREE / "data" / "catalog.forecasting.yaml").read_text(encoding="utf-8")
-    with (made / "data" / "catalog.yaml").open("a", encoding="utf-8") as catalogue:
-        catalogue.write(entry[entry.index("\nemployment:") :])
-    text = (source / "data.forecasting.py").read_text(encoding="utf-8")
-    (package / "series.py").write_text(text, encoding="utf-8")
-    with (package / "data.py").open("a", encoding="utf-8") as tables:
-        tables.write("\nTABLES += series.TABLES\n")
+    shutil.copy(TREE / "data" / "sample" / "digits.image-classification.zip", made / "data" / "sample" / "digits.zip")
+    for problem, first, module in (
+        ("forecasting", "employment", "series"),
+        ("image-classification", "digits", "scans"),
+    ):
+        entry = (TREE / "data" / f"catalog.{problem}.yaml").read_text(encoding="utf-8")
+        with (made / "data" / "catalog.yaml").open("a", encoding="utf-8") as catalogue:
+            catalogue.write(entry[entry.index(f"\n{first}:") :])
+        shutil.copy(source / f"data.{problem}.py", package / f"{module}.py")
     own = (package / "data.py").read_text(encoding="utf-8")
-    (package / "data.py").write_text(own.replace("from . import catalog\n", "from . import catalog, series\n"), "utf-8")
-    (made / "params.yaml").write_text(params + "  forecaster:\n    table: employment\n", encoding="utf-8")
-    assert project.run("uv", "add", "mlforecast").returncode == 0
-    project.commit("Two more models")
+    own = own.replace("from . import catalog\n", "from . import catalog, scans, series\n")
+    (package / "data.py").write_text(own + "\nTABLES += series.TABLES + scans.TABLES\n", encoding="utf-8")
+    params += "  forecaster:\n    table: employment\n  image_classifier:\n    table: digits\n"
+    (made / "params.yaml").write_text(params, encoding="utf-8")
+    assert project.run("uv", "add", "mlforecast", "pillow").returncode == 0
+    project.commit("Three more models")
     return project
 
 
@@ -68,7 +101,14 @@ def test_models_of_several_problems_live_in_one_project(mixed):
 
     assert "classifier: version 1 serves" in said
     assert "forecaster: version 1 serves" in said
+    assert "image_classifier: version 1 serves" in said
     assert "second: version 1" in said
+
+
+def test_the_project_s_own_tests_take_every_model_of_it(mixed):
+    done = mixed.run("uv", "run", "pytest", "-q", "tests/test_models.py", "tests/test_serve.py")
+
+    assert done.returncode == 0, done.stdout[-4000:]
 
 
 def test_a_change_of_one_model_s_parameters_makes_that_model_again_and_no_other(mixed):
@@ -77,7 +117,7 @@ def test_a_change_of_one_model_s_parameters_makes_that_model_again_and_no_other(
     said = mixed.just("retrain").splitlines()
 
     assert "second: fit" in said
-    assert not {"classifier: fit", "forecaster: fit"} & set(said)
+    assert not {"classifier: fit", "forecaster: fit", "image_classifier: fit"} & set(said)
 
 
 def test_one_model_that_fails_leaves_the_others_as_they_are_and_is_told(mixed):

@@ -25,7 +25,10 @@ import pyarrow.fs
 store, _ = pyarrow.fs.FileSystem.from_uri("s3://bucket?allow_bucket_creation=true")
 store.create_dir("bucket")
 pyarrow.fs.copy_files("data/sample/tumours.csv", "bucket/tumours.csv", destination_filesystem=store)
+pyarrow.fs.copy_files("data/letters", "bucket/letters", destination_filesystem=store)
+pyarrow.fs.copy_files("data/letters.zip", "bucket/letters.zip", destination_filesystem=store)
 """
+FOLDERS = {"here": "data/letters", "there": "s3://bucket/letters", "packed": "s3://bucket/letters.zip"}
 pytestmark = pytest.mark.xdist_group("sources")
 
 
@@ -37,8 +40,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def digest(project: Project) -> str:
-    return json.loads((project.folder / "data" / "catalog.lock").read_text(encoding="utf-8"))["tumours"]["sha256"]
+def digest(project: Project, source: str = "tumours") -> str:
+    return json.loads((project.folder / "data" / "catalog.lock").read_text(encoding="utf-8"))[source]["sha256"]
 
 
 def describe(project: Project, entry: str) -> None:
@@ -87,9 +90,17 @@ def test_a_missing_credential_names_its_variable(project):
     assert "NOT_SET_URL" in done.stderr
 
 
-def test_an_object_on_s3_gives_the_rows_of_the_file(project, tmp_path):
+def test_objects_on_s3_give_the_rows_of_the_files(project, tmp_path):
     from_file = digest(project)
+    letters = project.folder / "data" / "letters"
+    for name in ("a/1.txt", "b/2.txt"):
+        (letters / name).parent.mkdir(parents=True)
+        (letters / name).write_text(name, encoding="utf-8")
+    shutil.make_archive(str(letters), "zip", letters)
     describe(project, "  file: s3://bucket/tumours.csv\n")
+    with (project.folder / "data" / "catalog.yaml").open("a", encoding="utf-8") as catalogue:
+        for name, place in FOLDERS.items():
+            catalogue.write(f"{name}:\n  folder: {place}\n{FACTS}")
     port, ports = low_port(), [low_port() for _ in range(4)]
     folder = tmp_path / "store"
     folder.mkdir()
@@ -105,6 +116,7 @@ def test_an_object_on_s3_gives_the_rows_of_the_file(project, tmp_path):
             time.sleep(1)
         project.just("data", **keys, **place)
         assert digest(project) == from_file
+        assert len({digest(project, name) for name in FOLDERS}) == 1
 
     gone = project.run("uv", "run", "just", "data", **keys, **place)
     assert gone.returncode != 0

@@ -357,18 +357,21 @@ def with_markers(project):
     commit(project)
 
 
-def with_another_record(project):
+def recorded(project, **template):
+    """The project's record says this of the template it was made from."""
     state = json.loads((project / STATE).read_text())
-    state["template"]["answers"]["maturity_level"] = LEVELS["P"]
+    state["template"] |= template
     write(project, {STATE: json.dumps(state)})
     commit(project)
+
+
+def with_another_record(project):
+    answers = json.loads((project / STATE).read_text())["template"]["answers"]
+    recorded(project, answers=answers | {"maturity_level": LEVELS["P"]})
 
 
 def with_another_digest(project):
-    state = json.loads((project / STATE).read_text())
-    state["template"]["digest"] = "0" * 64
-    write(project, {STATE: json.dumps(state)})
-    commit(project)
+    recorded(project, digest="0" * 64)
 
 
 def with_no_answers(project):
@@ -379,10 +382,7 @@ def with_no_answers(project):
 
 
 def with_an_unknown_commit(project):
-    state = json.loads((project / STATE).read_text())
-    state["template"]["commit"] = "1" * 40
-    write(project, {STATE: json.dumps(state)})
-    commit(project)
+    recorded(project, commit="1" * 40)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,24 @@ def test_a_champion_that_has_seen_the_rows_is_not_compared(model, monkeypatch):
     assert "rows new to the champion" in verdict.reason
 
 
+def test_a_metric_of_another_name_and_scale_is_asked_of_both(model):
+    """The champion is scored anew, by what the module says now, and not compared with numbers of another metric."""
+    version = version_from(model, lambda rows: rows.iloc[::2])
+    before = gate.judge(model, version)
+
+    def tenfold(rows, predictions, table):
+        return 10 * model.module.losses(rows, predictions, table)
+
+    renamed = SimpleNamespace(**(vars(model.module) | {"PRIMARY": "renamed", "losses": tenfold}))
+    changed = replace(model, module=renamed)
+    evaluate.score(changed)
+    after = gate.judge(changed, version)
+
+    assert evaluate.summary(evaluate.metrics(changed)).startswith("renamed")
+    assert [each.holds for each in after.conditions] == [each.holds for each in before.conditions]
+    assert after.conditions != before.conditions
+
+
 def test_an_unknown_limit_is_named(model):
     with pytest.raises(package.Refused, match="unknown key 'rubbish'"):
         gate.limits(replace(model, gate={"rubbish": 1}))

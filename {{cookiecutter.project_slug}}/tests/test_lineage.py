@@ -15,6 +15,7 @@ lineage = import_module(f"{PACKAGE}.lineage")
 models = import_module(f"{PACKAGE}.models")
 pipeline = import_module(f"{PACKAGE}.pipeline")
 registry = import_module(f"{PACKAGE}.registry")
+state = import_module(f"{PACKAGE}.state")
 train = import_module(f"{PACKAGE}.train")
 
 
@@ -41,8 +42,8 @@ def test_a_patch_holds_new_files_and_leaves_the_index_alone(retrained, tmp_path)
     new = package.ROOT / "src" / PACKAGE / "later.py"
     new.write_text("SAID = 'not yet committed'\n")
     try:
-        assert f"src/{PACKAGE}/later.py" in registry.uncommitted()
-        assert b"+SAID = 'not yet committed'\n" in registry._patch(tmp_path)
+        assert f"src/{PACKAGE}/later.py" in state.uncommitted()
+        assert b"+SAID = 'not yet committed'\n" in state.patch()
         assert not lineage.git("diff", "--cached", "--name-only").stdout
     finally:
         new.unlink()
@@ -66,15 +67,13 @@ def test_what_differs_is_named(version, tmp_path):
 def test_code_that_is_not_here_is_named(version, tags, words, tmp_path):
     known = registry.version(*version)
     with pytest.raises(package.Refused, match=words):
-        lineage.worktree(
-            tmp_path / "x", replace(known, tags=known.tags | tags), tmp_path / registry.PATCH, replace=False
-        )
+        lineage.worktree(tmp_path / "x", replace(known, tags=known.tags | tags), tmp_path / state.PATCH, replace=False)
 
 
 def test_a_lost_patch_is_named(version, tmp_path):
     known = replace(registry.version(*version), tags=registry.version(*version).tags | {"dirty": "true"})
-    with pytest.raises(package.Refused, match=registry.PATCH):
-        lineage.worktree(tmp_path / "x", known, tmp_path / registry.PATCH, replace=False)
+    with pytest.raises(package.Refused, match=state.PATCH):
+        lineage.worktree(tmp_path / "x", known, tmp_path / state.PATCH, replace=False)
 
 
 def test_a_version_tells_what_it_was_made_of(version):

@@ -87,6 +87,11 @@ def test_training_again_on_the_same_state_makes_no_version(model):
     assert [version.number for version in registry.versions(model.name)] == known
 
 
+def test_of_two_trainings_at_once_one_is_told(model):
+    with models.alone(), pytest.raises(package.Refused, match="another training is at work"):
+        train.main([model.name])
+
+
 def test_a_version_says_what_it_was_made_of(model):
     version = registry.versions(model.name)[0]
 

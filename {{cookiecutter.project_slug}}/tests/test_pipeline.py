@@ -15,6 +15,7 @@ data = import_module(f"{PACKAGE}.data")
 models = import_module(f"{PACKAGE}.models")
 pipeline = import_module(f"{PACKAGE}.pipeline")
 registry = import_module(f"{PACKAGE}.registry")
+state = import_module(f"{PACKAGE}.state")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,12 +100,12 @@ def test_5_killed_between_verdict_and_promotion_it_is_finished_by_the_next_run(p
 
 
 def test_6_two_retrains_at_once_are_one():
-    with pipeline.alone(), pytest.raises(package.Refused, match="another retrain"):
+    with models.alone(), pytest.raises(package.Refused, match="another training"):
         pipeline.retrain([], "tests")
 
 
 def test_7_uncommitted_code_is_not_promoted_unattended(project, sources):
-    assert registry.state()["dirty"] == "true"
+    assert state.tags()["dirty"] == "true"
     for name, rows in sources.items():
         write(project, name, rows.iloc[len(rows) // 8 :])
     before = aliases()

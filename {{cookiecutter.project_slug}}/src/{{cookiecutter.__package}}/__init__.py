@@ -21,6 +21,11 @@ class BadRows(Refused):
     """Rows that a model cannot take: the message names the column, how many values are wrong, and some of them."""
 
 
+def first_line(error: BaseException) -> str:
+    """What is wrong, in a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def run(main: Callable[[list[str]], None]) -> None:
     """The command has run with the arguments it was given; a refusal ends it with one message and status 1."""
     try:

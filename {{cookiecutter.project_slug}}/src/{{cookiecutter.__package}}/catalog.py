@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import sqlalchemy
 import yaml
 
-from . import ROOT, Refused
+from . import ROOT, Refused, first_line
 
 BATCH = 100_000  # rows read from a database, or hashed, at a time
 ADVICE = "bring it back from where the team keeps it, or delete it and run `uv run just data`"
@@ -52,7 +52,7 @@ def sources(root: Path = ROOT) -> list[Source]:
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
-        raise Refused(f"data/catalog.yaml cannot be read: {_line(error)}") from error
+        raise Refused(f"data/catalog.yaml cannot be read: {first_line(error)}") from error
     if not isinstance(entries, dict) or not entries:
         raise Refused("data/catalog.yaml names no source: add one, as its comments show")
     return [_source(name, entry) for name, entry in entries.items()]
@@ -179,23 +179,23 @@ def _from_file(source: Source, root: Path) -> pa.Table:
     except pd.errors.EmptyDataError as error:
         raise Refused(f"source {source.name} is empty: {source.file} has no column") from error
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise Refused(f"source {source.name}: {source.file} cannot be read: {_line(error)}") from error
+        raise Refused(f"source {source.name}: {source.file} cannot be read: {first_line(error)}") from error
 
 
 def _from_folder(source: Source, root: Path) -> pa.Table:
     """One row per file, hidden ones left out: its `path` in the folder, the `label` its folder is, its `content`."""
     try:
-        if source.folder.lower().endswith(".zip"):
-            with zipfile.ZipFile(root / source.folder) as archive:
+        place = source.folder if "://" in source.folder else (root / source.folder).resolve().as_uri()
+        filesystem, base = pyarrow.fs.FileSystem.from_uri(place)
+        if base.lower().endswith(".zip"):
+            with filesystem.open_input_file(base) as file, zipfile.ZipFile(file) as archive:
                 files = {entry: archive.read(entry) for entry in archive.namelist() if not entry.endswith("/")}
         else:
-            place = source.folder if "://" in source.folder else (root / source.folder).resolve().as_uri()
-            filesystem, base = pyarrow.fs.FileSystem.from_uri(place)
             found = filesystem.get_file_info(pyarrow.fs.FileSelector(base, recursive=True))
             places = [each.path for each in found if each.is_file]
             files = {place[len(base) :].lstrip("/"): filesystem.open_input_file(place).read() for place in places}
     except (OSError, ValueError, zipfile.BadZipFile, pa.ArrowException) as error:
-        raise Refused(f"source {source.name}: {source.folder} cannot be read: {_line(error)}") from error
+        raise Refused(f"source {source.name}: {source.folder} cannot be read: {first_line(error)}") from error
     paths = sorted(path for path in files if not any(part.startswith((".", "__MACOSX")) for part in path.split("/")))
     labels = [path.split("/")[-2] if "/" in path else "" for path in paths]
     contents = pa.array([files[path] for path in paths], pa.large_binary())
@@ -214,7 +214,7 @@ def _from_database(source: Source, root: Path) -> pa.Table:
             batches = [pa.Table.from_pandas(frame, preserve_index=False) for frame in frames]
         engine.dispose()
     except (OSError, ImportError, sqlalchemy.exc.SQLAlchemyError, pa.ArrowException) as error:
-        message = _line(error).replace(url, source.database)
+        message = first_line(error).replace(url, source.database)
         raise Refused(f"source {source.name}: {source.sql} on {source.database} failed: {message}") from error
     if not batches:
         raise Refused(f"source {source.name} is empty: {source.sql} gave no row")
@@ -237,7 +237,3 @@ def _write(path: Path, content: bytes | pa.Buffer) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.write_bytes(content)
     part.replace(path)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.special import ndtr, stdtrit
 
 from . import ROOT, Refused, artifact, catalog, quality, run
-from .models import Model, chosen
+from .models import Model, alone, chosen
 from .table import Table
 
 RESAMPLES = 2000  # of the held-out units, for every interval
@@ -22,8 +22,9 @@ FEW = 12  # distinct values up to which a column is sliced without being asked
 def main(arguments: list[str]) -> None:
     """The models as last trained are scored again and their reports written."""
     for model in chosen(arguments):
-        score(model)
-        report(model)
+        with alone():
+            score(model)
+            report(model)
         print(f"{model.name}: {summary(metrics(model))}; report: reports/{model.name}.html")
 
 
@@ -179,7 +180,7 @@ def card(model: Model, found: dict[str, Any]) -> str:
     lines = [
         f"# Model card: {model.name}",
         "",
-        f"{(model.module.__doc__ or '').splitlines()[0]}",
+        (model.module.__doc__ or model.name).strip().splitlines()[0],
         "",
         f"- learns: `{model.table.target}` of table `{model.table.name}`, from {len(described.inputs)} columns",
         f"- parameters: `{model.params}`",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import BadRows, Refused, artifact, catalog, evaluate, registry
+from . import BadRows, Refused, artifact, catalog, evaluate, first_line, registry, state
 from .artifact import Input
 from .models import Model
 
@@ -204,7 +204,7 @@ def _deployable(model: Model, version: str, unattended: bool) -> list[Condition]
     back = registry.version(model.name, version).tags.get("rolled_back")
     conditions = [Condition("was not rolled back", False, back, f"a hand that promotes {version}")] if back else []
     if unattended:
-        dirty = registry.uncommitted()
+        dirty = state.uncommitted()
         found = ", ".join(dirty[:SHOWN]) + (" ..." if len(dirty) > SHOWN else "")
         conditions.append(Condition("code is committed", not dirty, found or "all of it", "all of it"))
     return conditions
@@ -281,8 +281,7 @@ def _guard(name: str, bound: dict[str, float], found: dict[str, float]) -> Condi
 
 
 def _loads(who: str, error: Exception, wanted: str) -> Condition:
-    words = (str(error).strip() or "no reason given").splitlines()[0]
-    return Condition(f"{who} loads and predicts", False, f"{type(error).__name__}: {words}", wanted)
+    return Condition(f"{who} loads and predicts", False, f"{type(error).__name__}: {first_line(error)}", wanted)
 
 
 def _gain(theirs: dict[str, Any]) -> str:

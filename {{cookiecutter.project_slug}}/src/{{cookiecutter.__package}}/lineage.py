@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from . import ROOT, Refused, artifact, catalog, registry, run
+from . import ROOT, Refused, artifact, catalog, first_line, registry, run, state
 from .registry import Version
 
 HASH = 12  # characters shown of a hash
@@ -60,7 +60,7 @@ def told(model: str, number: str) -> list[str]:
     tags = version.tags
     facts = {
         "made": f"{version.made:%Y-%m-%d %H:%M} UTC, while version {tags.get('parent') or 'none'} served",
-        "code": f"commit {tags['commit']}{' and the changes in ' + registry.PATCH if tags['dirty'] == 'true' else ''}",
+        "code": f"commit {tags['commit']}{' and the changes in ' + state.PATCH if tags['dirty'] == 'true' else ''}",
         **{f"data {name}": digest[:HASH] for name, digest in json.loads(tags["data"]).items()},
         "parameters": ", ".join(f"{name} {value}" for name, value in sorted(registry.parameters(version).items())),
         "environment": f"Python {tags['python']}, uv.lock {tags['uv.lock'][:HASH]}",
@@ -72,8 +72,8 @@ def told(model: str, number: str) -> list[str]:
         **({"rolled back": tags["rolled_back"]} if "rolled_back" in tags else {}),
         "run": version.run,
     }
-    state = " serves" if registry.champion(model) == number else ""
-    return [f"{model} version {number}{state}", *(f"  {name:<14}{fact}" for name, fact in facts.items())]
+    serves = " serves" if registry.champion(model) == number else ""
+    return [f"{model} version {number}{serves}", *(f"  {name:<14}{fact}" for name, fact in facts.items())]
 
 
 def history(model: str) -> list[str]:
@@ -86,9 +86,9 @@ def history(model: str) -> list[str]:
         lines.append(f"  {mark}{version.number:>4}  {version.made:%Y-%m-%d %H:%M}  {tags.get('score', '')}  {verdict}")
     lines.append("  deployments")
     for line in reversed(registry.deployments(model)):
-        state = "" if line.state == "FINISHED" else " (broken off)"
+        broken = "" if line.state == "FINISHED" else " (broken off)"
         after = f" after {line.before}" if line.before else ""
-        words = f"version {line.version}{after}{state}, by {line.by}: {line.reason}"
+        words = f"version {line.version}{after}{broken}, by {line.by}: {line.reason}"
         lines.append(f"   {line.number:>4}  {line.when:%Y-%m-%d %H:%M}  {words[: WIDTH + 20]}")
     return lines
 
@@ -122,8 +122,8 @@ def restore(model: str, number: str, target: Path | None = None) -> tuple[Path, 
     version = registry.version(model, number)
     folder = (target or ROOT / "restored" / f"{model}-{number}").resolve()
     with registry.kept(model, number) as files:
-        project = worktree(folder, version, files / registry.PATCH, replace=target is None)
-        for name, place in registry.LOCKS.items():
+        project = worktree(folder, version, files / state.PATCH, replace=target is None)
+        for name, place in state.LOCKS.items():
             if (files / name).exists():
                 shutil.copy(files / name, project / place)
         fetch(project, version)
@@ -187,7 +187,7 @@ def checked_out(project: Path) -> str:
                 return ""
             repo.pull([target], force=True)
         except Exception as error:  # each kind of remote has errors of its own
-            return (str(error).strip() or type(error).__name__).splitlines()[0]
+            return first_line(error)
     return ""
 
 
@@ -195,7 +195,7 @@ def remake(project: Path, model: str, version: Version) -> None:
     """The model stands in the project's folder, made by its own code in its own environment."""
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
     environment.pop("MLFLOW_TRACKING_URI", None)  # what is made to compare is nobody's new version
-    same = registry.state()["uv.lock"] == version.tags["uv.lock"]
+    same = state.tags()["uv.lock"] == version.tags["uv.lock"]
     python = [sys.executable]
     if not same:
         if not (uv := shutil.which("uv")):
@@ -228,7 +228,7 @@ def flat(content: Any, path: str = "") -> dict[str, Any]:
 
 def clean() -> None:
     """DVC's cache holds, whole, what stands here and the data of every version; runs without a version are deleted."""
-    from .pipeline import alone, first_line
+    from .models import alone
 
     with alone():
         broken = [file for file in _cached() if _md5(file) != _named(file).removesuffix(".dir")]

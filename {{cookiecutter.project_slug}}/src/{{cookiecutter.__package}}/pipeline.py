@@ -6,8 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,10 +15,9 @@ from typing import TYPE_CHECKING
 import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from filelock import FileLock, Timeout
 
-from . import ROOT, Refused, catalog, data, run
-from .models import blocks, chosen, named, table_of
+from . import ROOT, Refused, catalog, data, first_line, run
+from .models import alone, blocks, chosen, named, table_of
 
 if TYPE_CHECKING:
     from .models import Model
@@ -208,20 +206,6 @@ def settled(name: str, block: dict) -> str | None:
 def mark_settled(name: str, block: dict, version: str | None) -> None:
     """A retrain with nothing new need not look further."""
     _mark(name).write_text(json.dumps({"version": version, "state": _state(name, block)}), encoding="utf-8")
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """No other retrain works in this folder meanwhile; one that does is told at once."""
-    try:
-        with FileLock(ROOT / ".retrain.lock", timeout=0):
-            yield
-    except Timeout as error:
-        raise Refused("another retrain is at work in this folder: wait for it to end") from error
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _mark(name: str) -> Path:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from . import Refused, artifact, registry, run
+from . import Refused, artifact, first_line, registry, run
 from .artifact import Signature
 from .models import chosen
 
@@ -50,7 +50,7 @@ def chunks(source: Path, signature: Signature) -> Iterator[pd.DataFrame]:
         else:
             raise Refused(f"{source} is neither a .csv nor a .parquet file")
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise Refused(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
+        raise Refused(f"{source} cannot be read: {first_line(error)}") from error
 
 
 def write(target: Path, frames: Iterator[pd.DataFrame]) -> int:

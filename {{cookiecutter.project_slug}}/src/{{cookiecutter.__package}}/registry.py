@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +23,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from . import ROOT, Refused, artifact, run
+from . import ROOT, Refused, artifact, first_line, run, state
 
 if TYPE_CHECKING:  # a rollback waits for none of these
     import numpy as np
@@ -38,15 +36,6 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 PROJECT = __package__
 DATABASE = ROOT / "mlflow.db"
 CHAMPION, PREVIOUS = "champion", "previous"
-PATCH = "tree.patch"  # of a dirty tree, kept with the run
-LOCKS = {  # what a run keeps of the project as it was, and where in a project it belongs
-    "params.yaml": "params.yaml",
-    "catalog.lock": "data/catalog.lock",
-    "raw.dvc": "data/raw.dvc",
-    "dvc.lock": "dvc.lock",
-    "uv.lock": "uv.lock",
-}
-CODE = ["src", "params.yaml", "pyproject.toml", "uv.lock", "dvc.yaml", "data/catalog.yaml", ":(glob)**/*.sql"]
 YOUNG = 3600  # seconds in which a run without a version may still get one
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # how MLflow says that there is no such thing
 
@@ -109,7 +98,6 @@ def client() -> MlflowClient:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     if not DATABASE.exists():
         _make_database()
-    _follow_move()
     return _local(DATABASE)
 
 
@@ -126,9 +114,10 @@ def record(model: "Model") -> tuple[str, bool]:
     mark = fingerprint(model)
     if same := versions(model.name, mark):
         return same[0].number, False
-    tags = state() | {"fingerprint": mark, "prediction_hash": found["prediction_hash"], "model": model.name}
+    tags = state.tags() | {"fingerprint": mark, "prediction_hash": found["prediction_hash"], "model": model.name}
     tags |= {"parent": champion(model.name) or "", "score": f"{found['primary']} {found['value']:.4g}"}
     tags |= {"sha256": artifact.signature(model.folder / "model").sha256}
+    _follow_move()
     made = mlflow.create_run(_experiment(mlflow), run_name=model.name)
     identity = made.info.run_id
     now = int(time() * 1000)
@@ -155,28 +144,6 @@ def fingerprint(model: "Model") -> str:
     file = artifact.signature(model.folder / "model").sha256
     parts = [rows, str(model.params), file, evaluate.metrics(model)["prediction_hash"]]
     return sha256("\n".join(parts).encode()).hexdigest()
-
-
-def state() -> dict[str, str]:
-    """What code, data and environment are now: commit, whether files differ from it, hashes of the locks."""
-    from . import catalog
-
-    data = {name: entry["sha256"] for name, entry in catalog.locked().items()}
-    lock = ROOT / "uv.lock"
-    return {
-        "commit": _git("rev-parse", "HEAD") or "none",
-        "dirty": str(bool(uncommitted())).lower(),
-        "data": json.dumps(data),
-        "uv.lock": sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
-        "python": sys.version.split()[0],
-    }
-
-
-def uncommitted() -> list[str]:
-    """The files that make a model and are not as the commit has them."""
-    if not _git("rev-parse", "HEAD"):
-        return ["everything: there is no commit"]
-    return [line[3:] for line in _git("status", "--porcelain", "--", *CODE).splitlines()]
 
 
 def champion(model: str, alias: str = CHAMPION) -> str | None:
@@ -231,6 +198,7 @@ def mark_settled(model: "Model", version: str) -> None:
 def keep_verdict(model: "Model", number: str, promote: bool, reason: str) -> None:
     """The version says what the gate said; its run keeps every number, and the report with them."""
     mlflow, name = client(), _name(model.name)
+    _follow_move()
     mlflow.set_model_version_tag(name, number, "verdict", "promote" if promote else "keep")
     mlflow.set_model_version_tag(name, number, "reason", reason[:4000])
     run = version(model.name, number).run
@@ -391,7 +359,7 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise Refused(f"the registry does not answer: {str(error).splitlines()[0]}") from error
+        raise Refused(f"the registry does not answer: {first_line(error)}") from error
 
 
 def _made(folder: Path) -> Path:
@@ -429,7 +397,9 @@ def _make_database() -> None:
 
 
 def _follow_move() -> None:
-    """Where the project's folder was moved, its database names the new place."""
+    """Where the project's folder was moved, its database names the new place to write to; readers need no such name."""
+    if "MLFLOW_TRACKING_URI" in os.environ:
+        return
     place = (ROOT / "mlruns").as_uri()
     with sqlite3.connect(DATABASE) as database:
         [before] = database.execute("select artifact_location from experiments where name = ?", (PROJECT,)).fetchone()
@@ -464,7 +434,7 @@ def _register(mlflow: MlflowClient, name: str) -> None:
 def _log_files(mlflow: MlflowClient, run: str, model: "Model") -> None:
     """The run keeps the model's folder but for its rows, the report, the locks, and a patch if the tree is dirty."""
     mlflow.log_artifacts(run, str(model.folder / "model"), "model")
-    names = [*LOCKS.values(), f"reports/{model.name}.html"]
+    names = [*state.LOCKS.values(), f"reports/{model.name}.html"]
     files = [
         model.folder / name
         for name in ("metrics.json", "predictions.parquet", "card.md", "rows/table.json", "rows/train_keys.npy")
@@ -472,31 +442,11 @@ def _log_files(mlflow: MlflowClient, run: str, model: "Model") -> None:
     for file in [*files, *(ROOT / name for name in names)]:
         if file.exists():
             mlflow.log_artifact(run, str(file))
-    if uncommitted():
+    if state.commit() and state.uncommitted():
         with TemporaryDirectory() as scratch:
-            patch = Path(scratch) / PATCH
-            patch.write_bytes(_patch(Path(scratch)))
+            patch = Path(scratch) / state.PATCH
+            patch.write_bytes(state.patch())
             mlflow.log_artifact(run, str(patch))
-
-
-def _patch(scratch: Path) -> bytes:
-    """What leads from the commit to the files as they are, new ones too; git's own index stays as it is."""
-    index = os.environ | {"GIT_INDEX_FILE": str(scratch / "index")}
-    for command in (["read-tree", "HEAD"], ["add", "-A", "--", *(each for each in CODE if _exists(each))]):
-        subprocess.run(["git", *command], cwd=ROOT, env=index, capture_output=True)  # noqa: S607
-    command = ["git", "diff", "--cached", "--binary", "--full-index", "HEAD"]
-    return subprocess.run(command, cwd=ROOT, env=index, capture_output=True).stdout
-
-
-def _exists(pattern: str) -> bool:
-    """Whether git knows or sees a file of this pattern: it would not add one that is not there."""
-    return bool(_git("ls-files", "--cached", "--others", "--exclude-standard", "--", pattern))
-
-
-def _git(*arguments: str) -> str:
-    """What git says, or nothing where the project is no repository."""
-    asked = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
-    return asked.stdout.rstrip() if asked.returncode == 0 else ""
 
 
 if __name__ == "__main__":

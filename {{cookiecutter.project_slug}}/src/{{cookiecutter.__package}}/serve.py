@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import uvicorn
-from fastapi import Body, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi import APIRouter, Body, Depends, FastAPI, Header, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from . import Refused, artifact, registry, run
@@ -21,6 +21,8 @@ from .models import Model, chosen
 POLL = float(os.environ.get("SERVE_POLL_SECONDS", "5"))  # between looks at who is champion
 ROWS, BYTES = 10_000, 10_000_000  # a request holds at most
 TOLERANCE = 1e-9  # between an example's prediction as stored and as made here
+
+routes = APIRouter()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Desk:
     def ready(self) -> bool:
         return set(self.champions) == set(self.models)
 
+    def versions(self) -> dict[str, dict[str, str | None]]:
+        """For each model the version that serves here, if any, and what is wrong."""
+        serving = {name: champion.version for name, champion in self.champions.items()}
+        return {name: {"version": serving.get(name), "trouble": self.troubles.get(name)} for name in self.models}
+
 
 def main(arguments: list[str]) -> None:
     """The service answers on this machine until it is stopped; set HOST to be reached from outside."""
@@ -83,68 +90,35 @@ def loaded(model: Model, version: str) -> Champion:
     return champion
 
 
+class Meters:
+    """What /metrics says of a service."""
+
+    def __init__(self) -> None:
+        self.all = CollectorRegistry()
+        self.requests = Counter("predict_requests", "Requests to predict", ["model", "status"], registry=self.all)
+        self.rows = Counter("predict_rows", "Rows predicted", ["model"], registry=self.all)
+        self.seconds = Histogram("predict_seconds", "Seconds to answer a request", ["model"], registry=self.all)
+        self.serving = Gauge("model_version", "Version that serves", ["model"], registry=self.all)
+
+
 def app() -> FastAPI:
     """The service; it starts without a champion, says so, and picks one up when there is one."""
-    desk = Desk({model.name: model for model in chosen([])})
-    seen = CollectorRegistry()
-    requests = Counter("predict_requests", "Requests to predict", ["model", "status"], registry=seen)
-    rows = Counter("predict_rows", "Rows predicted", ["model"], registry=seen)
-    seconds = Histogram("predict_seconds", "Seconds to answer a request", ["model"], registry=seen)
-    serving = Gauge("model_version", "Version that serves", ["model"], registry=seen)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        stop = threading.Event()
-        watcher = threading.Thread(target=watch, args=(desk, stop), daemon=True)
-        desk.look()
-        watcher.start()
-        yield
-        stop.set()
-
     service = FastAPI(title=registry.PROJECT, lifespan=lifespan)
-
-    @service.get("/health")
-    def health() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @service.get("/ready")
-    def ready(response: Response) -> dict[str, Any]:
-        response.status_code = 200 if desk.ready() else 503
-        return {"ready": desk.ready(), "troubles": desk.troubles}
-
-    @service.get("/version")
-    def version() -> dict[str, Any]:
-        return {
-            name: {
-                "version": desk.champions[name].version if name in desk.champions else None,
-                "trouble": desk.troubles.get(name),
-            }
-            for name in desk.models
-        }
-
-    @service.get("/metrics")
-    def metrics() -> Response:
-        for name, champion in desk.champions.items():
-            serving.labels(name).set(int(champion.version))
-        return Response(generate_latest(seen), media_type=CONTENT_TYPE_LATEST)
-
-    @service.post("/models/{name}/predict", dependencies=[Depends(bounded), Depends(allowed)])
-    def predict(name: str, records: Annotated[list[dict[str, Any]], Body(embed=True, alias="rows")]) -> dict[str, Any]:
-        start = time.perf_counter()
-        champion = serving_champion(desk, name)
-        if not 0 < len(records) <= ROWS:
-            raise HTTPException(422, f"send between 1 and {ROWS} rows")
-        try:
-            predictions = champion.predictions(records)
-        except BadRows as bad:
-            requests.labels(name, 422).inc()
-            raise HTTPException(422, str(bad)) from bad
-        requests.labels(name, 200).inc()
-        rows.labels(name).inc(len(records))
-        seconds.labels(name).observe(time.perf_counter() - start)
-        return {"model": name, "version": champion.version, "predictions": predictions}
-
+    service.state.desk = Desk({model.name: model for model in chosen([])})
+    service.state.meters = Meters()
+    service.include_router(routes)
     return service
+
+
+@asynccontextmanager
+async def lifespan(service: FastAPI) -> AsyncIterator[None]:
+    """The champions are loaded before the first request, and followed until the last."""
+    stop, desk = threading.Event(), service.state.desk
+    watcher = threading.Thread(target=watch, args=(desk, stop), daemon=True)
+    desk.look()
+    watcher.start()
+    yield
+    stop.set()
 
 
 def watch(desk: Desk, stop: threading.Event) -> None:
@@ -162,7 +136,7 @@ def serving_champion(desk: Desk, name: str) -> Champion:
     return desk.champions[name]
 
 
-def bounded(request: Request) -> None:
+async def bounded(request: Request) -> None:
     """The request says its length, and it is not too long."""
     length = request.headers.get("content-length", "")
     if not length.isdigit():
@@ -171,11 +145,60 @@ def bounded(request: Request) -> None:
         raise HTTPException(413, f"a body holds at most {BYTES} bytes")
 
 
-def allowed(key: Annotated[str, Header(alias="X-API-Key")] = "") -> None:
+async def allowed(key: Annotated[str, Header(alias="X-API-Key")] = "") -> None:
     """The key is the one in SERVE_API_KEY, where that is set."""
     wanted = os.environ.get("SERVE_API_KEY", "")
     if wanted and not secrets.compare_digest(key.encode(), wanted.encode()):
         raise HTTPException(401, "send the key in X-API-Key")
+
+
+@routes.get("/health")
+async def health() -> dict[str, str]:
+    """The process answers, whatever it serves."""
+    return {"status": "ok"}
+
+
+@routes.get("/ready")
+async def ready(request: Request, response: Response) -> dict[str, Any]:
+    """Status 200 once every model has a champion here, else 503 and why."""
+    desk = request.app.state.desk
+    response.status_code = 200 if desk.ready() else 503
+    return {"ready": desk.ready(), "troubles": desk.troubles}
+
+
+@routes.get("/version")
+async def version(request: Request) -> dict[str, Any]:
+    """For each model the version that serves, and why its newest champion does not."""
+    return request.app.state.desk.versions()
+
+
+@routes.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Counters and times, as Prometheus reads them."""
+    state = request.app.state
+    for name, champion in state.desk.champions.items():
+        state.meters.serving.labels(name).set(int(champion.version))
+    return Response(generate_latest(state.meters.all), media_type=CONTENT_TYPE_LATEST)
+
+
+@routes.post("/models/{name}/predict", dependencies=[Depends(bounded), Depends(allowed)])
+def predict(
+    request: Request, name: str, records: Annotated[list[dict[str, Any]], Body(embed=True, alias="rows")]
+) -> dict[str, Any]:
+    """A prediction for each row, by the champion; 422 names the column that is wrong."""
+    start, meters = time.perf_counter(), request.app.state.meters
+    champion = serving_champion(request.app.state.desk, name)
+    if not 0 < len(records) <= ROWS:
+        raise HTTPException(422, f"send between 1 and {ROWS} rows")
+    try:
+        predictions = champion.predictions(records)
+    except BadRows as bad:
+        meters.requests.labels(name, 422).inc()
+        raise HTTPException(422, str(bad)) from bad
+    meters.requests.labels(name, 200).inc()
+    meters.rows.labels(name).inc(len(records))
+    meters.seconds.labels(name).observe(time.perf_counter() - start)
+    return {"model": name, "version": champion.version, "predictions": predictions}
 
 
 if __name__ == "__main__":

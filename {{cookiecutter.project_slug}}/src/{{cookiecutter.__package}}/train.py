@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from . import Refused, artifact, catalog, evaluate, run
-from .models import Model, chosen
+from .models import Model, alone, chosen
 from .table import is_holdout, key_hashes
 
 
@@ -17,11 +17,12 @@ def main(arguments: list[str]) -> None:
 
     for model in chosen(arguments):
         start = time.perf_counter()
-        split(model)
-        fit(model)
-        evaluate.score(model)
-        evaluate.report(model)
-        version, fresh = registry.record(model)
+        with alone():
+            split(model)
+            fit(model)
+            evaluate.score(model)
+            evaluate.report(model)
+            version, fresh = registry.record(model)
         state = "is new" if fresh else "already holds exactly this model"
         words = evaluate.summary(evaluate.metrics(model))
         print(f"{model.name}: version {version} {state}; {words}; {time.perf_counter() - start:.1f} s")

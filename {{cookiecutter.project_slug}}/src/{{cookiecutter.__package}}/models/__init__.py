@@ -21,6 +21,8 @@ and, where a row of the table is not yet what a model is asked (a forecaster nee
     answers(estimator, rows) -> list[dict]              what the service says to each row
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
@@ -29,6 +31,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
 from .. import ROOT, Refused, artifact
 from ..artifact import Input
@@ -105,6 +108,16 @@ def module(name: str) -> ModuleType:
     if lacks := [part for part in CONTRACT if not hasattr(found, part)]:
         raise Refused(f"models/{name}.py lacks {', '.join(lacks)}: see the contract in models/__init__.py")
     return found
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """No other command trains in this project's folder meanwhile; one that tries is told at once."""
+    try:
+        with FileLock(ROOT / ".training.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise Refused("another training is at work in this folder: wait for it to end") from error
 
 
 def _blocks() -> dict[str, dict]:

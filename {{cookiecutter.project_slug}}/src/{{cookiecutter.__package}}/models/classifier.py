@@ -26,13 +26,7 @@ class Params:
 
 def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
     """Encoder, then the mean of a logistic regression and boosted trees: sound on small data, able on large."""
-    trees = HistGradientBoostingClassifier(
-        learning_rate=params.learning_rate,
-        max_iter=params.rounds,
-        max_leaf_nodes=params.leaves,
-        early_stopping=False,
-        random_state=params.seed,
-    )
+    trees = HistGradientBoostingClassifier(**tabular.boosting(params))
     return _fitted(VotingClassifier([("linear", _logistic()), ("trees", trees)], voting="soft"), rows, table)
 
 

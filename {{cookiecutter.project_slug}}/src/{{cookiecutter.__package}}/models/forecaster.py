@@ -368,13 +368,7 @@ class Forecaster(BaseEstimator):
                 dict(enumerate(self.usual_))
             )
             frame = frame.join(every.reset_index(drop=True).add_prefix("x"))
-        trees = HistGradientBoostingRegressor(
-            learning_rate=params.learning_rate,
-            max_iter=params.rounds,
-            max_leaf_nodes=params.leaves,
-            early_stopping=False,
-            random_state=params.seed,
-        )
+        trees = HistGradientBoostingRegressor(**tabular.boosting(params))
         linear = make_pipeline(tabular.scaler(), RidgeCV(alphas=np.logspace(-1, 3, 9)))
         engine = _engine(self.beat, self.changes, VotingRegressor([("linear", linear), ("trees", trees)]))
         try:

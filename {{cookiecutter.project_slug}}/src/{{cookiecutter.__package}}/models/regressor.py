@@ -29,13 +29,7 @@ class Params:
 
 def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
     """Encoder, then the mean of a ridge regression and boosted trees: sound on small data, able on large."""
-    trees = HistGradientBoostingRegressor(
-        learning_rate=params.learning_rate,
-        max_iter=params.rounds,
-        max_leaf_nodes=params.leaves,
-        early_stopping=False,
-        random_state=params.seed,
-    )
+    trees = HistGradientBoostingRegressor(**tabular.boosting(params))
     return _fitted(VotingRegressor([("linear", _ridge()), ("trees", trees)]), rows, table)
 
 

@@ -1,6 +1,6 @@
 """Columns of any kind -> numbers a model can learn from."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -44,6 +44,17 @@ def encoder(
 def scaler() -> Pipeline:
     """Not yet fitted: what a linear model needs before it: no gaps, one scale."""
     return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler())
+
+
+def boosting(params: Any) -> dict[str, Any]:
+    """What scikit-learn's boosted trees take of a model's parameters, all rounds of them."""
+    return {
+        "learning_rate": params.learning_rate,
+        "max_iter": params.rounds,
+        "max_leaf_nodes": params.leaves,
+        "early_stopping": False,
+        "random_state": params.seed,
+    }
 
 
 def floats(frame: pd.DataFrame) -> np.ndarray:

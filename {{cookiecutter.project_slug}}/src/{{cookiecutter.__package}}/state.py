@@ -1,0 +1,65 @@
+"""What the project is made of now, as git and the locks say it: a version remembers it, and a restore puts it back."""
+
+import json
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from tempfile import TemporaryDirectory
+
+from . import ROOT, Refused
+
+PATCH = "tree.patch"  # of a dirty tree, kept with the run
+LOCKS = {  # what a run keeps of the project as it was, and where in a project it belongs
+    "params.yaml": "params.yaml",
+    "catalog.lock": "data/catalog.lock",
+    "raw.dvc": "data/raw.dvc",
+    "dvc.lock": "dvc.lock",
+    "uv.lock": "uv.lock",
+}
+CODE = ["src", "params.yaml", "pyproject.toml", "uv.lock", "dvc.yaml", "data/catalog.yaml", ":(glob)**/*.sql"]
+
+
+def tags() -> dict[str, str]:
+    """What code, data and environment are now: commit, whether files differ from it, hashes of the locks."""
+    from . import catalog  # a rollback does not wait for it
+
+    lock = ROOT / "uv.lock"
+    return {
+        "commit": commit() or "none",
+        "dirty": str(bool(uncommitted())).lower(),
+        "data": json.dumps({name: entry["sha256"] for name, entry in catalog.locked().items()}),
+        "uv.lock": sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
+        "python": sys.version.split()[0],
+    }
+
+
+def commit() -> str | None:
+    """The commit that is checked out; None where there is none, or no repository."""
+    asked = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
+    return asked.stdout.strip() if asked.returncode == 0 else None
+
+
+def uncommitted() -> list[str]:
+    """The files that make a model and are not as the commit has them."""
+    if not commit():
+        return ["everything: there is no commit"]
+    return [line[3:] for line in _git("status", "--porcelain", "--", *CODE).decode().splitlines()]
+
+
+def patch() -> bytes:
+    """What leads from the commit to the files as they are, new ones too; git's own index stays as it is."""
+    with TemporaryDirectory() as scratch:
+        index = {"GIT_INDEX_FILE": f"{scratch}/index"}
+        _git("read-tree", "HEAD", **index)
+        there = [each for each in CODE if _git("ls-files", "--cached", "--others", "--exclude-standard", "--", each)]
+        _git("add", "-A", "--", *there, **index)
+        return _git("diff", "--cached", "--binary", "--full-index", "HEAD", **index)
+
+
+def _git(*arguments: str, **environment: str) -> bytes:
+    """What git says; raises Refused with its reason."""
+    done = subprocess.run(["git", *arguments], cwd=ROOT, env=os.environ | environment, capture_output=True)  # noqa: S607
+    if done.returncode:
+        raise Refused(f"git {arguments[0]} fails: {done.stderr.decode(errors='replace').strip().splitlines()[-1]}")
+    return done.stdout
