@@ -111,20 +111,24 @@ def final_name(path: str, problems: Iterable[str]) -> tuple[str, str | None]:
     return str(PurePosixPath(path).with_name(".".join([first, *parts]))), problem
 
 
+def filled(path: str, context: dict[str, Any]) -> str:
+    """The path with its variables filled in."""
+    return re.sub(r"\{\{\s*cookiecutter\.(\w+)\s*\}\}", lambda found: str(context[found[1]]), path)
+
+
 def kept(files: Iterable[str], template: dict[str, Any], context: dict[str, Any]) -> dict[str, str]:
-    """Each rendered file that belongs to the answers, with the name it gets; a listed path that is no file fails."""
+    """Each file, rendered or not, that belongs to the answers, with its name; a listed path that is no file fails."""
     names = {path: final_name(path, template.get("problem", [])) for path in files}
+    places = {path: (filled(path, context), filled(final, context)) for path, (final, _) in names.items()}
     dropped = {path for path, (_, problem) in names.items() if problem not in (None, context.get("problem"))}
     for question, lists in template.get("_adds", {}).items():
         chosen = wanted(template, context, question)
         matches: dict[str, set[str]] = {}
         for answer, paths in lists.items():
             for listed in paths:
-                path = re.sub(r"\{\{\s*cookiecutter\.(\w+)\s*\}\}", lambda found: str(context[found[1]]), listed)
+                path = filled(listed, context).rstrip("/")
                 below = {
-                    name
-                    for name, (final, _) in names.items()
-                    if path.rstrip("/") in (name, final) or name.startswith(path.rstrip("/") + "/")
+                    name for name, (own, final) in places.items() if path in (own, final) or own.startswith(f"{path}/")
                 }
                 if not below:
                     raise ValueError(
@@ -293,6 +297,10 @@ def begin(copy: Path, project: Path, context: dict[str, Any]) -> int:
     if is_fresh(project):
         if context.get("_preview"):
             raise Refusal("there is no project here to preview an upgrade of: run it inside one")
+        if run:  # the copy is cookiecutter's own: what is not wanted need not be rendered
+            template = json.loads((copy / "cookiecutter.json").read_text("utf-8"))
+            prune(copy / root_folder(path.name for path in copy.iterdir()), template, context)
+            (copy / RUN).write_text(json.dumps(run | {"pruned": True}), "utf-8")
         return CLEAN
     if run is None:
         raise Refusal("this cookiecutter ran no pre_prompt hook: merging needs cookiecutter 2.6 or newer")
@@ -313,7 +321,8 @@ def finish(copy: Path, project: Path, context: dict[str, Any]) -> int:
     """post_gen: a fresh project holds what was asked for, its record, and one commit."""
     run = json.loads((copy / RUN).read_text("utf-8")) if (copy / RUN).exists() else source(copy)
     template = json.loads((copy / "cookiecutter.json").read_text("utf-8"))
-    prune(project, template, context)
+    if not run.get("pruned"):
+        prune(project, template, context)
     answers = by_kind(questions(context), template)
     made_from = record(run, context, answers, address(copy, run, context), digest(project))
     (project / STATE).write_text(state_text(None, answers, made_from), "utf-8", newline="\n")
