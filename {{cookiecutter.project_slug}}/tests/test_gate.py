@@ -23,7 +23,7 @@ def champion(trained):
     """Every test starts with the models as trained and promoted."""
     train.main([])
     for model in models.chosen([]):
-        registry.promote(model.name, registry.versions(model.name)[0].number, "tests")
+        registry.promote(model.name, registry.record(model)[0], "tests")
 
 
 @pytest.fixture(params=[model.name for model in models.chosen([])])
