@@ -23,7 +23,6 @@ catalog, evaluate, gate, models, pipeline, registry, train, artifact = (
     import_module(f"{PACKAGE}.{name}")
     for name in ("catalog", "evaluate", "gate", "models", "pipeline", "registry", "train", "artifact")
 )
-from dvc.dvcfile import Lockfile  # noqa: E402
 from dvc.repo import Repo  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 
@@ -33,8 +32,8 @@ STEPS = [  # whose attribute, which, how many calls are let through, and whether
     (Repo, "add", 0, "after"),
     *((pipeline, "stage", stage, "after") for stage in range(3)),
     (artifact.Path, "write_bytes", 2, "after"),  # the model file without its signature
-    (Lockfile, "dump_stages", 0, "before"),
-    (Lockfile, "dump_stages", 0, "after"),
+    (pipeline, "lock", 0, "before"),
+    (pipeline, "lock", 0, "after"),
     (MlflowClient, "create_run", 0, "after"),
     (MlflowClient, "create_model_version", 0, "before"),
     (gate, "judge", 0, "before"),
