@@ -28,7 +28,7 @@ def timed(work):
     return wrapped
 for model in models.chosen([]):
     model.module.fit, model.module.baselines = timed(model.module.fit), timed(model.module.baselines)
-changes = {{"all changed": ("rounds: 20", "rounds: 21", -1), "one changed": ("rounds: 21", "rounds: 22", 1)}}
+changes = {{"all changed": ("rounds: 100", "rounds: 101", -1), "one changed": ("rounds: 101", "rounds: 102", 1)}}
 for turn in ("all of them new", "nothing new", "all changed", "one changed"):
     if turn in changes:
         text = open("params.yaml").read()
@@ -52,7 +52,7 @@ def main() -> None:
         names = [f"model_{number}" for number in range(MODELS)]
         for name in names:
             shutil.copy(modules / "classifier.py", modules / f"{name}.py")
-        blocks = "".join(f"  {name}:\n    rounds: 20\n" for name in names)
+        blocks = "".join(f"  {name}:\n    rounds: 100\n" for name in names)
         (made / "params.yaml").write_text(f"models:\n{blocks}", encoding="utf-8")
         project.just("data")
         project.commit("Many models")

@@ -215,13 +215,13 @@ def test_rows_that_all_have_the_same_truth_judge_nobody(model):
 
 def test_one_column_that_holds_the_answer_is_named(model):
     """A model that copies a column of the answers is almost perfect, and nothing without it."""
-    rows = pd.DataFrame({"a": np.arange(100.0) % 7, "leak": np.arange(100.0) % 10})
+    rows = pd.DataFrame({"a": np.arange(100.0) % 7, "leak": np.arange(100.0) % 10, "truth": np.arange(100.0) % 10})
 
     def predict(estimator, rows):
         return pd.DataFrame({"prediction": rows["leak"]})
 
     def losses(truth, predictions, table):
-        return np.abs(np.arange(100.0) % 10 - predictions["prediction"].to_numpy())
+        return np.abs(truth["truth"].to_numpy() - predictions["prediction"].to_numpy())
 
     inputs = [artifact.Input("a", "number", False), artifact.Input("leak", "number", False)]
     copying = replace(model, module=SimpleNamespace(predict=predict, losses=losses))

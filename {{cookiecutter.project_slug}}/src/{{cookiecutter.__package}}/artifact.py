@@ -84,7 +84,7 @@ def save(folder: Path, estimator: Any, signature: dict[str, Any], trusted: tuple
     import skops.io  # a second that a rollback does not wait for
 
     content = canonical(skops.io.dumps(estimator))
-    _trust(content, trusted)
+    _prove(content, trusted)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(content)
     described = Signature(sha256=sha256(content).hexdigest(), **signature)
@@ -111,7 +111,11 @@ def load(folder: Path, trusted: tuple[str, ...]) -> Any:
         raise Refused(f"{folder / FILE} cannot be read: train again, or roll back") from error
     if sha256(content).hexdigest() != described.sha256:
         raise Refused(f"{folder / FILE} is not the file that was saved (its hash differs): roll back, or train again")
-    return skops.io.loads(content, trusted=_trust(content, trusted))
+    try:
+        return skops.io.loads(content, trusted=_allowed(trusted))
+    except skops.io.exceptions.UntrustedTypesFoundException:
+        _prove(content, trusted)
+        raise
 
 
 def holds(folder: Path, digest: str) -> bool:
@@ -137,14 +141,17 @@ def canonical(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _trust(content: bytes, trusted: tuple[str, ...]) -> list[str]:
-    """The types that may be made from the file; raises Refused for one that nobody has allowed."""
+def _prove(content: bytes, trusted: tuple[str, ...]) -> None:
+    """The file holds no type but those allowed; raises Refused for one that nobody trusts."""
     import skops.io
 
-    allowed = {*TRUSTED, *trusted}
-    if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - allowed):
+    if unknown := sorted(set(skops.io.get_untrusted_types(data=content)) - {*_allowed(trusted)}):
         raise Refused(f"the model holds {', '.join(unknown)}: if you trust that, add it to TRUSTED in its module")
-    return sorted(allowed)
+
+
+def _allowed(trusted: tuple[str, ...]) -> list[str]:
+    """The types that a model file of this module may hold, besides those that skops knows."""
+    return sorted({*TRUSTED, *trusted})
 
 
 def _renumbered(node: Any, numbers: dict[int, int], fresh: Any) -> Any:
