@@ -194,7 +194,7 @@ def pictures(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dic
     for axis, (column, title) in zip(along.subplots(1, 2), {"mase": "MASE", "inside": "coverage"}.items(), strict=True):
         axis.plot(by.index, by[column], marker="o")
         axis.set(xlabel="steps ahead", ylabel=title, ylim=(0, None))
-    return {"Forecasts of held-out times, each from what was known at the orange line": lines, "By distance": along}
+    return {"Held-out times (black) and forecasts, from what was known at the orange line": lines, "By distance": along}
 
 
 class Forecaster(BaseEstimator):

@@ -83,6 +83,9 @@ def pictures(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dic
         return {"Confusion on held-out rows": figure}
     RocCurveDisplay.from_predictions(*pair, ax=axes[1], plot_chance_level=True)
     CalibrationDisplay.from_predictions(*pair, ax=axes[2], n_bins=8, strategy="quantile", name="model")
+    second = predictions.columns[-1].removeprefix(PREFIX)
+    axes[1].set(xlabel="share of the others taken for it", ylabel=f"share of {second} found")
+    axes[2].set(xlabel=f"mean chance given to {second}", ylabel=f"share of {second}")
     return {"Confusion, ranking and calibration on held-out rows": figure}
 
 
