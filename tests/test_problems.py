@@ -73,9 +73,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params = (made / "params.yaml").read_text(encoding="utf-8") + "  second:\n    leaves: 4\n"
     source = TREE / "src" / "{{cookiecutter.__package}}"
     shutil.copy(source / "models" / "forecaster.py", package / "models")
-    shutil.copy(source / "models" / "parts" / "seasons.py", package / "models" / "parts")
+    shutil.copy(source / "parts" / "seasons.py", package / "parts")
     shutil.copy(source / "models" / "image_classifier.py", package / "models")
-    shutil.copy(source / "images.py", package)
+    shutil.copy(source / "parts" / "images.py", package / "parts")
     shutil.copy(TREE / "data" / "sample" / "employment.forecasting.csv", made / "data" / "sample" / "employment.csv")
     shutil.copy(TREE / "data" / "sample" / "digits.image-classification.zip", made / "data" / "sample" / "digits.zip")
     for problem, first, module in (

@@ -1,5 +1,6 @@
 """All tests run on a copy of the project, so that none touches its versions, its data or its locks."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,11 +11,41 @@ from pathlib import Path
 import pytest
 
 PACKAGE = "{{ cookiecutter.__package }}"
-LEFT = (".venv", ".git", ".dvc-storage", ".prefect", "artifacts", "reports", "mlruns", "mlflow.db*", "__pycache__")
+ROOT = Path(__file__).resolve().parents[1]
+LEFT = {
+    ".venv",
+    ".git",
+    ".dvc-storage",
+    ".prefect",
+    "artifacts",
+    "reports",
+    "restored",
+    "mlruns",
+}  # of the folder itself
 COPY = Path(tempfile.mkdtemp(prefix="tests of ")) / "project"
+PLAIN = [
+    "-c",
+    "user.name=t",
+    "-c",
+    "user.email=t@t",
+    "-c",
+    "commit.gpgSign=false",
+    "-c",
+    f"core.hooksPath={os.devnull}",
+]
 
-shutil.copytree(Path(__file__).resolve().parents[1], COPY, ignore=shutil.ignore_patterns(*LEFT, "cache", "tmp"))
-for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "copy"]):
+
+def left(folder, names):
+    """What is not copied: what machines made, most of it large."""
+    top = {
+        Path(folder) / name for name in names if Path(folder) == ROOT and (name in LEFT or name.startswith("mlflow.db"))
+    }
+    own = {Path(folder) / name for name in names if Path(folder) == ROOT / ".dvc" and name in {"cache", "tmp"}}
+    return {path.name for path in top | own} | ({"__pycache__"} & set(names))
+
+
+shutil.copytree(ROOT, COPY, ignore=left)
+for command in (["init", "-q"], ["add", "-A"], [*PLAIN, "commit", "-qm", "copy"]):
     subprocess.run(["git", *command], cwd=COPY, check=True)
 sys.path.insert(0, str(COPY / "src"))
 import_module(PACKAGE)  # before any test imports NumPy: the package says how many threads that takes

@@ -11,7 +11,7 @@ PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 artifact = import_module(f"{PACKAGE}.artifact")
 forecaster = import_module(f"{PACKAGE}.models.forecaster")
-seasons = import_module(f"{PACKAGE}.models.parts.seasons")
+seasons = import_module(f"{PACKAGE}.parts.seasons")
 table_module = import_module(f"{PACKAGE}.table")
 
 PARAMS = forecaster.Params(rounds=30)

@@ -13,7 +13,7 @@ PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 artifact = import_module(f"{PACKAGE}.artifact")
 classifier = import_module(f"{PACKAGE}.models.image_classifier")
-images = import_module(f"{PACKAGE}.images")
+images = import_module(f"{PACKAGE}.parts.images")
 
 FRAMES = [Image.new("RGB", (16, 16), (60 * i, 0, 0)) for i in range(3)]
 

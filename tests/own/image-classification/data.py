@@ -3,7 +3,8 @@
 import pandas as pd
 import pandera.pandas as pa
 
-from . import catalog, images
+from . import catalog
+from .parts import images
 from .table import Table
 
 

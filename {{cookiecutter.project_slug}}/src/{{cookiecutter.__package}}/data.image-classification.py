@@ -8,7 +8,8 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
 
-from . import catalog, images
+from . import catalog
+from .parts import images
 from .table import Table
 
 LABELS = [str(digit) for digit in range(10)]

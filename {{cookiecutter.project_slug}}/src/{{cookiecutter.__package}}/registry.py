@@ -91,10 +91,14 @@ def rollback_by_hand(arguments: list[str]) -> None:
         print(f"{model}: version {version} serves again")
 
 
+def server() -> str:
+    """Where MLflow is, if not in the project's folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI", "")
+
+
 def client() -> MlflowClient:
     """MLflow, at MLFLOW_TRACKING_URI or in the project's own database, which is made on first use."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if uri:
+    if uri := server():
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     if not DATABASE.exists():
         _make_database()
@@ -247,7 +251,7 @@ def deployments(model: str) -> list[Deployment]:
 def folder(model: str, number: str) -> Path:
     """A folder on this machine with the version's signature and model file, proven to be the one that was recorded."""
     found = version(model, number)
-    if "MLFLOW_TRACKING_URI" not in os.environ:
+    if not server():
         place = ROOT / "mlruns" / found.run / "artifacts" / "model"
     else:
         place = ROOT / "artifacts" / model / "versions" / number
@@ -265,7 +269,7 @@ def folder(model: str, number: str) -> Path:
 def kept(model: str, number: str, path: str = "") -> Iterator[Path]:
     """A file, or all files, that the run of this version keeps; gone again after the block if it had to be fetched."""
     found = version(model, number)
-    if "MLFLOW_TRACKING_URI" not in os.environ:
+    if not server():
         place = ROOT / "mlruns" / found.run / "artifacts" / path
         if not place.exists():
             raise Refused(f"{model} version {number}: {path or 'its run'} is missing from mlruns/")
@@ -398,7 +402,7 @@ def _make_database() -> None:
 
 def _follow_move() -> None:
     """Where the project's folder was moved, its database names the new place to write to; readers need no such name."""
-    if "MLFLOW_TRACKING_URI" in os.environ:
+    if server():
         return
     place = (ROOT / "mlruns").as_uri()
     with sqlite3.connect(DATABASE) as database:
@@ -419,7 +423,7 @@ def _experiment(mlflow: MlflowClient, part: str = "") -> str:
     name = f"{PROJECT}-{part}" if part else PROJECT
     if found := mlflow.get_experiment_by_name(name):
         return found.experiment_id
-    place = None if "MLFLOW_TRACKING_URI" in os.environ else (ROOT / "mlruns").as_uri()
+    place = None if server() else (ROOT / "mlruns").as_uri()
     return mlflow.create_experiment(name, artifact_location=place)
 
 

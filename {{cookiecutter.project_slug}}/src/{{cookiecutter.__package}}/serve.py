@@ -72,9 +72,9 @@ class Desk:
 
 
 def main(arguments: list[str]) -> None:
-    """The service answers on this machine until it is stopped; set HOST to be reached from outside."""
+    """The service answers on this machine until it is stopped; set SERVE_HOST to be reached from outside."""
     port = int(arguments[0]) if arguments else 8000
-    uvicorn.run(app(), host=os.environ.get("HOST", "127.0.0.1"), port=port, log_level="warning")
+    uvicorn.run(app(), host=os.environ.get("SERVE_HOST", "127.0.0.1"), port=port, log_level="warning")
 
 
 def loaded(model: Model, version: str) -> Champion:

@@ -44,7 +44,9 @@ def uncommitted() -> list[str]:
     """The files that make a model and are not as the commit has them."""
     if not commit():
         return ["everything: there is no commit"]
-    return [line[3:] for line in _git("status", "--porcelain", "--", *CODE).decode().splitlines()]
+    return [
+        line[3:] for line in _git("status", "--porcelain", "--untracked-files=all", "--", *CODE).decode().splitlines()
+    ]
 
 
 def patch() -> bytes:

@@ -8,8 +8,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from ..parts import classes, tabular
 from ..table import Table
-from .parts import classes, tabular
 
 PRIMARY = "log_loss"
 TRUSTED = tabular.TRUSTED

@@ -17,8 +17,8 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import make_pipeline
 
 from .. import BadRows, Refused, artifact
+from ..parts import seasons, tabular
 from ..table import Table
-from .parts import seasons, tabular
 
 PRIMARY = "mase"  # mean absolute error, in units of what repeating the last season would have got on the training rows
 TRUSTED = (*tabular.TRUSTED, f"{__name__}.Forecaster")

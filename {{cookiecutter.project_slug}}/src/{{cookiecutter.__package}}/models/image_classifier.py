@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .. import BadRows, Refused, images
+from .. import BadRows, Refused
+from ..parts import classes, images
 from ..table import Table
-from .parts import classes
 
 PRIMARY = "log_loss"
 TRUSTED = (f"{__name__}.Features",)

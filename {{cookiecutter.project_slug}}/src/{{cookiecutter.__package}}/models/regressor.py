@@ -11,8 +11,8 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from ..parts import tabular
 from ..table import Table
-from .parts import tabular
 
 PRIMARY = "squared_error"  # what the model minimises: by absolute error a good mean may look worse than the median
 TRUSTED = tabular.TRUSTED

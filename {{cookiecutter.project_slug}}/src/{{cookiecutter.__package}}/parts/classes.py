@@ -12,7 +12,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from ...table import Table
+from ..table import Table
 
 FLOOR = 1e-6  # the least probability a class is given, so that no loss is infinite
 BINS = 10  # of equally many rows, in which chances are compared with shares

@@ -10,8 +10,8 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler, TargetEncoder
 
-from ... import Refused
-from ...table import Table
+from .. import Refused
+from ..table import Table
 
 FEW = 20  # distinct values a column may have to get a column for each; more are encoded by their mean target
 TRUSTED = (

@@ -1,1 +1,0 @@
-"""What models share: a change here fits every model anew."""

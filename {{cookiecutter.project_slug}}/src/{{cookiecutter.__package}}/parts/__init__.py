@@ -1,0 +1,1 @@
+"""What models, and data.py, share: a change here fits every model anew."""
