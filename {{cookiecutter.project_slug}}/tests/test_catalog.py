@@ -9,6 +9,7 @@ import yaml
 
 package = import_module("{{ cookiecutter.__package }}")
 catalog = import_module("{{ cookiecutter.__package }}.catalog")
+table = import_module("{{ cookiecutter.__package }}.table")
 
 FACTS = {"owner": "tests", "licence": "none", "refresh": "never"}
 
@@ -45,6 +46,25 @@ def test_the_same_content_changes_nothing(root):
 
     assert take(root) == []
     assert (root / "data" / "catalog.lock").read_bytes() == before
+
+
+def test_columns_that_hold_lists_are_named(root):
+    (root / "shops.jsonl").write_text('{"shop": 1, "tags": ["a"]}\n{"shop": 2, "tags": ["b"]}\n', encoding="utf-8")
+    describe(root, {"file": "shops.jsonl"})
+
+    with pytest.raises(package.Refused, match="source shops has a column that is no plain value"):
+        take(root)
+
+
+def test_a_key_is_the_same_whatever_rows_are_beside_it(root):
+    """Else a row would change sides, or a version forget what it has learned from."""
+    days = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03 06:00"], format="ISO8601")
+    keys = pd.DataFrame({"day": days, "whole": [1, 2, 3], "cut": [1.0, 2.0, 3.5], "word": ["1", "b", "c"]})
+    for name in keys:
+        few, all_of_them = (table.Table("t", None, None, "", name) for _ in range(2))
+        assert (table.key_hashes(few, keys.head(2)) == table.key_hashes(all_of_them, keys)[:2]).all()
+        assert table.is_holdout(few, keys.head(2)).equals(table.is_holdout(all_of_them, keys).head(2))
+    assert table.texts(keys["whole"]) == table.texts(keys["whole"].astype(float)) == ["1", "2", "3"]
 
 
 def test_an_earlier_snapshot_stays_readable_when_the_source_changes(root):

@@ -231,7 +231,7 @@ def test_one_column_that_holds_the_answer_is_named(model):
     assert not found.holds
     assert found.found.endswith("by 'leak'")
     assert gate._honest(copying, contender, rows, 2.5, gate.Limits(max_skill=1)).holds
-    assert '"holds": false' in gate.Verdict(False, "", [found]).json()
+    assert '"holds": false' in gate.Verdict(False, "", [found]).json("0")
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,16 @@ def test_a_version_made_again_is_identical(version, tmp_path):
     lineage.git("worktree", "remove", "--force", str(folder))
 
 
-def test_a_patch_holds_new_files_and_leaves_the_index_alone(retrained, tmp_path):
+def test_a_patch_holds_new_files_whatever_git_is_set_to_and_leaves_the_index_alone(retrained, monkeypatch):
+    for name, value in {"COUNT": "1", "KEY_0": "diff.noprefix", "VALUE_0": "true"}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
     new = package.ROOT / "src" / PACKAGE / "later.py"
     new.write_text("SAID = 'not yet committed'\n")
     try:
         assert f"src/{PACKAGE}/later.py" in state.uncommitted()
-        assert b"+SAID = 'not yet committed'\n" in state.patch()
+        patch = state.now().files[state.PATCH]
+        assert b"+SAID = 'not yet committed'\n" in patch
+        assert f"+++ b/src/{PACKAGE}/later.py".encode() in patch
         assert not lineage.git("diff", "--cached", "--name-only").stdout
     finally:
         new.unlink()

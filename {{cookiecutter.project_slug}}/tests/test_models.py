@@ -1,11 +1,12 @@
 """What holds for every model in params.yaml, whatever it learns."""
 
+import json
 import os
 import pickle
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import import_module
 
 import numpy as np
@@ -152,6 +153,19 @@ def test_a_file_of_rows_becomes_a_file_of_predictions(model, champion, holdout, 
     pd.testing.assert_series_equal(found["prediction"], whole["prediction"], check_dtype=False, check_index=False)
 
 
+def test_keys_are_copied_as_they_stand_in_the_file(model, champion, holdout, tmp_path, monkeypatch):
+    asked = {column.name for column in artifact.signature(champion).inputs}
+    key = next((name for name in model.table.keys if name not in asked), None) or pytest.skip("the keys are asked for")
+    monkeypatch.setattr(predict, "CHUNK", 2)
+    if any(holdout[name].map(lambda value: isinstance(value, bytes)).any() for name in asked & set(holdout)):
+        pytest.skip("files do not stand in a CSV file")
+    names = ["007", "8", "A9"]
+    holdout.head(3).drop(columns=model.table.target).assign(**{key: names}).to_csv(tmp_path / "rows.csv", index=False)
+    predict.main([str(tmp_path / "rows.csv"), str(tmp_path / "predictions.parquet"), model.name])
+
+    assert pd.read_parquet(tmp_path / "predictions.parquet")[key].tolist() == names
+
+
 def test_bad_rows_leave_no_file(model, champion, holdout, tmp_path):
     lost = required(artifact.signature(champion))
     holdout.drop(columns=lost).to_parquet(tmp_path / "rows.parquet")
@@ -205,6 +219,40 @@ def test_an_unknown_parameter_is_named(monkeypatch, trained):
             models.chosen([])
     finally:
         (trained / "params.yaml").write_text(params, encoding="utf-8")
+
+
+def test_a_parameter_of_another_kind_is_named(monkeypatch, model):
+    field = next((each for each in fields(model.params) if isinstance(each.default, float)), None)
+    block = {field.name: "1e-3"} if field else pytest.skip("no parameter is a float")
+    monkeypatch.setattr(models, "_blocks", lambda: {model.name: block})
+
+    with pytest.raises(package.Refused, match=f"{field.name} of {model.name} must be a float"):
+        models.named(model.name)
+
+
+def test_a_run_that_cannot_be_finished_is_marked_as_failed(model, monkeypatch):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(registry, "fingerprint", lambda model: "of something new")
+    monkeypatch.setattr(registry, "_log_files", full)
+    known = registry.versions(model.name)
+    with pytest.raises(package.Refused, match="No space left"):
+        registry.record(model)
+
+    mlflow = registry.client()
+    newest = mlflow.search_runs([registry._experiment(mlflow)], order_by=["attributes.start_time DESC"])[0]
+    assert newest.info.status == "FAILED"
+    assert registry.versions(model.name) == known
+
+
+def test_a_report_shows_no_verdict_on_another_model(model):
+    spoken = {"sha256": "of another", "promote": True, "reason": "", "conditions": []}
+    (model.folder / "verdict.json").write_text(json.dumps(spoken))
+    try:
+        assert evaluate.verdict(model) == ""
+    finally:
+        (model.folder / "verdict.json").unlink()
 
 
 def test_the_bootstrap_interval_covers_the_mean():

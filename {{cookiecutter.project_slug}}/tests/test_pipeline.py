@@ -1,6 +1,7 @@
 """The retrain: what it does with new rows, with nothing new, with bad rows, and after it was killed."""
 
 import shutil
+import subprocess
 from contextlib import chdir
 from importlib import import_module
 
@@ -104,16 +105,22 @@ def test_6_two_retrains_at_once_are_one():
         pipeline.retrain([], "tests")
 
 
-def test_7_uncommitted_code_is_not_promoted_unattended(project, sources):
+def test_7_uncommitted_code_is_not_promoted_unattended_until_it_is_committed(project, sources):
     assert state.tags()["dirty"] == "true"
     for name, rows in sources.items():
         write(project, name, rows.iloc[len(rows) // 8 :])
     before = aliases()
     outcomes = pipeline.retrain([], "tests", unattended=True)
 
-    assert states(outcomes) == {"kept"}, outcomes
+    assert states(outcomes) == {"waiting"}, outcomes
     assert all("code is committed: data/catalog.yaml" in outcome.words for outcome in outcomes)
     assert aliases() == before
+
+    commit = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgSign=false", "commit", "-qam", "work"]
+    subprocess.run(["git", *commit], cwd=project, check=True)
+    outcomes = pipeline.retrain([], "tests", unattended=True)
+    assert states(outcomes) <= {"promoted", "kept"}, outcomes
+    assert not any("code is committed" in outcome.words for outcome in outcomes)
 
 
 def test_8_one_model_that_raises_stops_no_other_and_is_named(monkeypatch, capsys):

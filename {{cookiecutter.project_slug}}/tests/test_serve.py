@@ -1,5 +1,6 @@
 """The service: what it answers, what it refuses, and that it follows the champion."""
 
+import json
 from importlib import import_module
 
 import pandas as pd
@@ -69,6 +70,26 @@ def test_too_much_and_the_unknown_are_refused(service, model, rows, monkeypatch)
     monkeypatch.setattr(serve, "ROWS", 2)
     assert service.post(f"/models/{model.name}/predict", json={"rows": rows}).status_code == 422
     assert service.post("/models/nobody/predict", json={"rows": rows}).status_code == 404
+
+
+def test_nothing_is_read_before_its_length_is_known(service, model):
+    answer = service.post(f"/models/{model.name}/predict", content=iter([b"[" * 1000] * 9))
+
+    assert answer.status_code == 411
+
+
+def test_columns_that_no_model_knows_take_no_room(service, model, rows):
+    strange = [row | {f"strange {number} {i}": i for i in range(3)} for number, row in enumerate(rows)]
+    path = f"/models/{model.name}/predict"
+
+    assert service.post(path, json={"rows": strange}).json() == service.post(path, json={"rows": rows}).json()
+
+
+def test_numbers_that_are_too_large_are_refused(service, model, rows):
+    name = next((column.name for column in artifact.signature(model.folder / "model").inputs), None)
+    digits = json.dumps({"rows": rows[:1]}).replace(json.dumps(rows[0][name]), "9" * 400, 1)
+
+    assert service.post(f"/models/{model.name}/predict", content=digits).status_code == 422
 
 
 def test_a_key_is_asked_for_where_one_is_set(service, model, rows, monkeypatch):

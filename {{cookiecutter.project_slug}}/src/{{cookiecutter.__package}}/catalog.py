@@ -81,15 +81,15 @@ def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
     Yields the names of the sources whose content changed. The lock follows only when the block ends without an
     error, so a failed check leaves the data's version and the snapshots as they were; without `keep` it never does.
     """
-    lock, there = locked(root), _files(root)
+    lock, made = locked(root), []
     token = _candidates.set(None)
     try:
-        candidates = {source.name: _snapshot(source, lock.get(source.name), root) for source in sources(root)}
+        candidates = {source.name: _snapshot(source, lock.get(source.name), root, made) for source in sources(root)}
         _candidates.set(candidates)
         yield [name for name, entry in candidates.items() if lock.get(name, {}).get("sha256") != entry["sha256"]]
     except BaseException:
-        for path in _files(root) - there:
-            path.unlink()
+        for path in made:
+            path.unlink(missing_ok=True)
         raise
     finally:
         _candidates.reset(token)
@@ -146,15 +146,19 @@ def content_hash(rows: pd.DataFrame | pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _snapshot(source: Source, before: dict | None, root: Path) -> dict:
-    """The lock's entry for what the source holds now; unchanged content keeps the entry it had."""
+def _snapshot(source: Source, before: dict | None, root: Path, made: list[Path]) -> dict:
+    """The lock's entry for what the source holds, or the one it had if that is the same; a new file is in `made`."""
     reader = _from_file if source.file else _from_folder if source.folder else _from_database
     table = reader(source, root)
     if table.num_rows == 0:
         raise Refused(f"source {source.name} is empty: {source.file or source.folder or source.sql} gave no row")
-    digest = content_hash(table)
+    try:
+        digest = content_hash(table)
+    except (TypeError, ValueError) as error:  # lists, objects
+        raise Refused(f"source {source.name} has a column that is no plain value: {first_line(error)}") from error
     path = place(source.name, digest, root)
     if not path.exists():
+        made.append(path)
         sink = pa.BufferOutputStream()
         pq.write_table(table.replace_schema_metadata(None), sink)
         _write(path, sink.getvalue())
@@ -213,17 +217,12 @@ def _from_database(source: Source, root: Path) -> pa.Table:
             frames = pd.read_sql_query(sqlalchemy.text(query), connection, chunksize=BATCH)
             batches = [pa.Table.from_pandas(frame, preserve_index=False) for frame in frames]
         engine.dispose()
-    except (OSError, ImportError, sqlalchemy.exc.SQLAlchemyError, pa.ArrowException) as error:
+    except (OSError, ImportError, ValueError, sqlalchemy.exc.SQLAlchemyError, pa.ArrowException) as error:
         message = first_line(error).replace(url, source.database)
         raise Refused(f"source {source.name}: {source.sql} on {source.database} failed: {message}") from error
     if not batches:
         raise Refused(f"source {source.name} is empty: {source.sql} gave no row")
     return pa.concat_tables(batches, promote_options="permissive").combine_chunks()
-
-
-def _files(root: Path) -> set[Path]:
-    """Every snapshot there is."""
-    return {path for path in (root / "data" / "raw").rglob("*") if path.is_file()}
 
 
 def place(name: str, digest: str, root: Path) -> Path:
@@ -235,5 +234,8 @@ def _write(path: Path, content: bytes | pa.Buffer) -> None:
     """The file holds all of the content or what it held before, whatever happens in between."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

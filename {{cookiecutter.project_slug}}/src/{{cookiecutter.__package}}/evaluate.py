@@ -135,8 +135,9 @@ def report(model: Model) -> None:
     found = metrics(model)
     rows = pd.read_parquet(model.folder / "rows" / "holdout.parquet")
     predictions = pd.read_parquet(model.folder / "predictions.parquet")
-    worst = pd.Series(model.module.losses(rows, predictions, model.table)).nlargest(10).rename("loss")
-    shown = [*model.table.keys, model.table.target]
+    losses = pd.Series(model.module.losses(rows, predictions, model.table), name="loss")
+    worst = pd.concat([rows[[*model.table.keys, model.table.target]], predictions, losses], axis=1)
+    worst = worst.loc[losses.nlargest(10).index]
     figures = model.module.pictures(rows, predictions, model.table)
     sections = [
         f"<p>{escape(summary(found))} on {found['rows']['holdout']:,} held-out rows; lower is better.</p>",
@@ -145,7 +146,7 @@ def report(model: Model) -> None:
         *(f"<h2>{escape(title)}</h2>{quality.picture(figure, title)}" for title, figure in figures.items()),
         f"<h2>Further metrics</h2>{quality.html(pd.DataFrame([found['metrics']]))}",
         f"<h2>Slices</h2>{quality.html(pd.DataFrame(found['slices']))}" if found["slices"] else "",
-        f"<h2>Worst predictions</h2>{quality.html(rows[shown].join(predictions).join(worst, how='right'))}",
+        f"<h2>Worst predictions</h2>{quality.html(worst)}",
         f"<h2>Parameters</h2><p>{escape(str(model.params))}</p>",
     ]
     quality.write(ROOT / "reports" / f"{model.name}.html", f"Model {model.name}", sections)
@@ -168,8 +169,10 @@ def verdict(model: Model) -> str:
     if not path.exists():
         return ""
     spoken = json.loads(path.read_text(encoding="utf-8"))
+    if spoken.get("sha256") != artifact.signature(model.folder / "model").sha256:
+        return ""  # it is on an earlier model
     mood, word = ("good", "promoted") if spoken["promote"] else ("bad", "not promoted")
-    conditions = quality.html(pd.DataFrame(spoken["conditions"]))
+    conditions = quality.html(pd.DataFrame(spoken["conditions"]).drop(columns="passing"))
     return f"<h2>Gate: <span class='{mood}'>{word}</span></h2><p>{escape(spoken['reason'])}</p>{conditions}"
 
 

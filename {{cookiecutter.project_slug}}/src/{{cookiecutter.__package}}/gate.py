@@ -47,6 +47,7 @@ class Condition:
     holds: bool
     found: str
     wanted: str
+    passing: bool = False  # may hold another day, for the very same version
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,14 @@ class Verdict:
     reason: str
     conditions: list[Condition]
 
-    def json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
+    @property
+    def final(self) -> bool:
+        """Whether asking again would say the same."""
+        return not any(each.passing and not each.holds for each in self.conditions)
+
+    def json(self, sha256: str) -> str:
+        """The verdict on the model file with this hash."""
+        return json.dumps(asdict(self) | {"sha256": sha256}, indent=1)
 
 
 def limits(model: Model) -> Limits:
@@ -168,7 +175,7 @@ def _alone(model: Model, challenger: Contender, rows: pd.DataFrame, allowed: Lim
         Condition("the file predicts what was scored", same, "same hash" if same else "other hash", "same hash"),
         Condition("predictions are finite", finite, "all" if finite else "some are missing or infinite", "all"),
         Condition("better than naive", naive["interval"][0] > 0, _gain(naive), "a lower bound above 0"),
-        Condition("latency and size", within, f"{milliseconds:.1f} ms, {challenger.megabytes:.2f} MB", budget),
+        Condition("latency and size", within, f"{milliseconds:.1f} ms, {challenger.megabytes:.2f} MB", budget, True),
         _honest(model, challenger, rows, naive["value"], allowed),
     ]
     if linear:
@@ -224,7 +231,7 @@ def _deployable(model: Model, version: str, unattended: bool) -> list[Condition]
     if unattended:
         dirty = state.uncommitted()
         found = ", ".join(dirty[:SHOWN]) + (" ..." if len(dirty) > SHOWN else "")
-        conditions.append(Condition("code is committed", not dirty, found or "all of it", "all of it"))
+        conditions.append(Condition("code is committed", not dirty, found or "all of it", "all of it", True))
     return conditions
 
 
@@ -299,7 +306,7 @@ def _guard(name: str, bound: dict[str, float], found: dict[str, float]) -> Condi
 
 
 def _loads(who: str, error: Exception, wanted: str) -> Condition:
-    return Condition(f"{who} loads and predicts", False, f"{type(error).__name__}: {first_line(error)}", wanted)
+    return Condition(f"{who} loads and predicts", False, f"{type(error).__name__}: {first_line(error)}", wanted, True)
 
 
 def _gain(theirs: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
     from .models import Model
+    from .state import State
 
 STAGES = ("split", "fit", "score")
 LOCKS = (ROOT / "dvc.lock", ROOT / "data" / "raw.dvc")  # what DVC writes
@@ -45,7 +46,7 @@ class Outcome:
     """What a retrain came to for one model."""
 
     model: str
-    state: str  # unchanged, promoted, kept (the champion stays) or failed
+    state: str  # unchanged, promoted, kept (the champion stays), waiting (kept, and asked again next time) or failed
     version: str | None
     words: str
 
@@ -136,10 +137,13 @@ def snapshot(tables: set[str]) -> list[str]:
 def retrained(name: str, block: dict, stale: set[str], repo: Repo, reason: str, unattended: bool) -> Outcome:
     """One model's outcome; what goes wrong with it is said and touches no other model."""
     try:
-        model = named(name)
+        from . import state
+
+        model, made_of = named(name), state.now()
         recompute(model, stale, repo)
-        outcome = settle(model, reason, unattended)
-        mark_settled(name, block, outcome.version)
+        outcome = settle(model, made_of, reason, unattended)
+        if outcome.state != "waiting":
+            mark_settled(name, block, outcome.version)
         return outcome
     except Refused as refusal:
         return Outcome(name, "failed", None, f"failed: {refusal}")
@@ -201,27 +205,31 @@ def stage(name: str, model: "Model") -> None:
     {"split": train.split, "fit": train.fit, "score": evaluate.score}[name](model)
 
 
-def settle(model: "Model", reason: str, unattended: bool) -> Outcome:
+def settle(model: "Model", made_of: "State", reason: str, unattended: bool) -> Outcome:
     """What the stages made is recorded, judged and, if it is good, promoted: each only if it has not been yet."""
-    from . import evaluate, gate, registry
+    from . import artifact, evaluate, gate, registry
 
     if done := registry.settled(model):
         return Outcome(model.name, "unchanged", done, f"nothing new, version {done} is settled")
-    version, _ = registry.record(model)
+    version, _ = registry.record(model, made_of)
     if registry.champion(model.name) == version:  # a run before this one was killed after it promoted, or a hand did
         registry.promote(model.name, version, reason)
         registry.mark_settled(model, version)
         return Outcome(model.name, "unchanged", version, f"version {version} serves already")
     verdict = gate.judge(model, version, unattended=unattended)
-    (model.folder / "verdict.json").write_text(verdict.json(), encoding="utf-8")
+    (model.folder / "verdict.json").write_text(
+        verdict.json(artifact.signature(model.folder / "model").sha256), encoding="utf-8"
+    )
     evaluate.report(model)
     registry.keep_verdict(model, version, verdict.promote, verdict.reason)
     if verdict.promote:
         registry.promote(model.name, version, f"{reason}; {verdict.reason}")
-    registry.mark_settled(model, version)
+    if verdict.final:
+        registry.mark_settled(model, version)
     if verdict.promote:
         return Outcome(model.name, "promoted", version, f"version {version} serves: {verdict.reason}")
-    return Outcome(model.name, "kept", version, f"version {version} is not promoted: {verdict.reason}")
+    state, again = ("kept", "") if verdict.final else ("waiting", "; it is asked again next time")
+    return Outcome(model.name, state, version, f"version {version} is not promoted: {verdict.reason}{again}")
 
 
 def settled(name: str, block: dict) -> str | None:

@@ -28,21 +28,26 @@ def main(arguments: list[str]) -> None:
         raise Refused(f"{model.name} has no champion yet: train it, then `uv run just promote VERSION {model.name}`")
     folder = registry.folder(model.name, version)
     signature, estimator = artifact.signature(folder), artifact.load(folder, model.module.TRUSTED)
-    keys = model.table.keys
 
     def predicted(rows: pd.DataFrame) -> pd.DataFrame:
-        kept = rows[[name for name in keys if name in rows]]
-        return kept.join(model.module.predict(estimator, signature.typed(rows))).assign(model_version=version)
+        kept = rows[[name for name in model.table.keys if name in rows]]
+        found = model.module.predict(estimator, signature.typed(rows)).assign(model_version=version)
+        if clash := set(kept) & set(found):
+            raise Refused(f"column {min(clash)!r} is a key and a result at once: name the key otherwise in data.py")
+        return kept.join(found)
 
-    total = write(target, (predicted(rows) for rows in chunks(source, signature)))
+    total = write(target, (predicted(rows) for rows in chunks(source, signature, model.table.keys)))
     print(f"{model.name} version {version}: {total} predictions in {target}")
 
 
-def chunks(source: Path, signature: Signature) -> Iterator[pd.DataFrame]:
-    """The file's rows, CHUNK at a time; text columns of a CSV file are not taken for numbers."""
+def chunks(source: Path, signature: Signature, keys: list[str]) -> Iterator[pd.DataFrame]:
+    """The file's rows, CHUNK at a time; keys and text columns of a CSV file are not taken for numbers."""
     try:
         if source.suffix == ".csv":
-            words = {column.name: str for column in signature.inputs if column.kind == "text"}
+            computed = {column.name for column in signature.inputs if column.kind != "text"}
+            words = {
+                name: str for name in [*keys, *(column.name for column in signature.inputs)] if name not in computed
+            }
             yield from pd.read_csv(source, dtype=words, chunksize=CHUNK)
         elif source.suffix == ".parquet":
             with pq.ParquetFile(source) as file:
@@ -70,9 +75,13 @@ def write(target: Path, frames: Iterator[pd.DataFrame]) -> int:
         print()
         if sink is None:
             raise Refused("there is no row to predict")
-        sink.close()
+        sink = sink.close()
         part.replace(target)
+    except (ValueError, pa.ArrowException) as error:
+        raise Refused(f"{target} cannot be written: {first_line(error)}") from error
     finally:
+        if sink:
+            sink.close()
         part.unlink(missing_ok=True)
     return total
 

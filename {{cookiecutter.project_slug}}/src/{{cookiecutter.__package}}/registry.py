@@ -4,16 +4,17 @@ import getpass
 import json
 import logging
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server is told in seconds, not minutes
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # a rollback waits for none of these
     import pandas as pd
 
     from .models import Model
+    from .state import State
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
@@ -105,11 +107,12 @@ def client() -> MlflowClient:
     return _local(DATABASE)
 
 
-def record(model: "Model") -> tuple[str, bool]:
+def record(model: "Model", made_of: "State | None" = None) -> tuple[str, bool]:
     """The version that holds what stands in the model's folder, and whether it is new: equal models make one version.
 
-    A run is logged with parameters, metrics, the state of code and data, and the files that restore it. Killed
-    before the version is made, it leaves a run that nothing points to.
+    A run is logged with parameters, metrics, the state of code and data that the model was made of (unless given,
+    as it is now), and the files that restore it. Killed before the version is made, it leaves a run that nothing
+    points to.
     """
     from . import evaluate
 
@@ -118,26 +121,16 @@ def record(model: "Model") -> tuple[str, bool]:
     mark = fingerprint(model)
     if same := versions(model.name, mark):
         return same[0].number, False
-    tags = state.tags() | {"fingerprint": mark, "prediction_hash": found["prediction_hash"], "model": model.name}
+    made_of = made_of or state.now()
+    tags = made_of.tags | {"fingerprint": mark, "prediction_hash": found["prediction_hash"], "model": model.name}
     tags |= {"parent": champion(model.name) or "", "score": f"{found['primary']} {found['value']:.4g}"}
     tags |= {"sha256": artifact.signature(model.folder / "model").sha256}
-    _follow_move()
-    made = mlflow.create_run(_experiment(mlflow), run_name=model.name)
-    identity = made.info.run_id
-    now = int(time() * 1000)
-    scores = {found["primary"]: found["value"], **found["metrics"]}
-    scores |= {f"gain_over_{other}": theirs["gain"] for other, theirs in found["baselines"].items()}
-    mlflow.log_batch(
-        identity,
-        metrics=[Metric(key, value, now, 0) for key, value in scores.items()],
-        params=[Param(key, str(value)) for key, value in asdict(model.params).items()],
-        tags=[RunTag(key, value) for key, value in tags.items()],
-    )
-    _log_files(mlflow, identity, model)
-    mlflow.set_terminated(identity)
-    _register(mlflow, name)
-    source = f"{made.info.artifact_uri}/model"
-    return _version(mlflow.create_model_version(name, source=source, run_id=identity, tags=tags)).number, True
+    with _answering():
+        made = _logged(mlflow, model, found, tags, made_of)
+        _register(mlflow, name)
+        source = f"{made.info.artifact_uri}/model"
+        version = mlflow.create_model_version(name, source=source, run_id=made.info.run_id, tags=tags)
+    return _version(version).number, True
 
 
 def fingerprint(model: "Model") -> str:
@@ -196,18 +189,20 @@ def settled(model: "Model") -> str | None:
 
 def mark_settled(model: "Model", version: str) -> None:
     """A retrain is done with the version: it has been judged and, if good, promoted."""
-    client().set_model_version_tag(_name(model.name), version, "settled", str(model.gate))
+    with _answering():
+        client().set_model_version_tag(_name(model.name), version, "settled", str(model.gate))
 
 
 def keep_verdict(model: "Model", number: str, promote: bool, reason: str) -> None:
     """The version says what the gate said; its run keeps every number, and the report with them."""
     mlflow, name = client(), _name(model.name)
     _follow_move()
-    mlflow.set_model_version_tag(name, number, "verdict", "promote" if promote else "keep")
-    mlflow.set_model_version_tag(name, number, "reason", reason[:4000])
-    run = version(model.name, number).run
-    for file in (model.folder / "verdict.json", model.folder / "card.md", ROOT / "reports" / f"{model.name}.html"):
-        mlflow.log_artifact(run, str(file))
+    with _answering():
+        mlflow.set_model_version_tag(name, number, "verdict", "promote" if promote else "keep")
+        mlflow.set_model_version_tag(name, number, "reason", reason[:4000])
+        run = version(model.name, number).run
+        for file in (model.folder / "verdict.json", model.folder / "card.md", ROOT / "reports" / f"{model.name}.html"):
+            mlflow.log_artifact(run, str(file))
 
 
 def learned_from(model: "Model", number: str, rows: "pd.DataFrame") -> "np.ndarray":
@@ -235,7 +230,8 @@ def rollback(model: str, reason: str) -> str:
     if not former:
         raise Refused(f"{model} has no earlier champion to roll back to")
     folder(model, former)
-    client().set_model_version_tag(_name(model), now, "rolled_back", reason)
+    with _answering():
+        client().set_model_version_tag(_name(model), now, "rolled_back", reason)
     _deploy(model, former, f"rollback, {reason}", back=True)
     return former
 
@@ -359,10 +355,10 @@ def _person() -> str:
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """What MLflow could not do is told in one line."""
+    """What MLflow, or where it keeps its files, could not do is told in one line."""
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, OSError, ImportError) as error:
         raise Refused(f"the registry does not answer: {first_line(error)}") from error
 
 
@@ -435,22 +431,41 @@ def _register(mlflow: MlflowClient, name: str) -> None:
             raise
 
 
-def _log_files(mlflow: MlflowClient, run: str, model: "Model") -> None:
-    """The run keeps the model's folder but for its rows, the report, the locks, and a patch if the tree is dirty."""
+def _logged(mlflow: MlflowClient, model: "Model", found: dict[str, Any], tags: dict[str, str], made_of: "State") -> Run:
+    """A finished run with parameters, scores, tags and files; one that cannot be finished is marked as failed."""
+    _follow_move()
+    made = mlflow.create_run(_experiment(mlflow), run_name=model.name)
+    identity, now = made.info.run_id, int(time() * 1000)
+    scores = {found["primary"]: found["value"], **found["metrics"]}
+    scores |= {f"gain_over_{other}": theirs["gain"] for other, theirs in found["baselines"].items()}
+    try:
+        mlflow.log_batch(
+            identity,
+            metrics=[Metric(key, value, now, 0) for key, value in scores.items()],
+            params=[Param(key, str(value)) for key, value in asdict(model.params).items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        _log_files(mlflow, identity, model, made_of)
+        mlflow.set_terminated(identity)
+    except BaseException:
+        with suppress(Exception):  # what went wrong before says more
+            mlflow.set_terminated(identity, "FAILED")
+        raise
+    return made
+
+
+def _log_files(mlflow: MlflowClient, run: str, model: "Model", made_of: "State") -> None:
+    """The run keeps the model's folder but for its rows, the report, and what the model was made of."""
     mlflow.log_artifacts(run, str(model.folder / "model"), "model")
-    names = [*state.LOCKS.values(), f"reports/{model.name}.html"]
-    files = [
-        model.folder / name
-        for name in ("metrics.json", "predictions.parquet", "card.md", "rows/table.json", "rows/train_keys.npy")
-    ]
-    for file in [*files, *(ROOT / name for name in names)]:
-        if file.exists():
-            mlflow.log_artifact(run, str(file))
-    if state.commit() and state.uncommitted():
-        with TemporaryDirectory() as scratch:
-            patch = Path(scratch) / state.PATCH
-            patch.write_bytes(state.patch())
-            mlflow.log_artifact(run, str(patch))
+    names = ("metrics.json", "predictions.parquet", "card.md", "rows/table.json", "rows/train_keys.npy")
+    files = [*(model.folder / name for name in names), ROOT / "dvc.lock", ROOT / "reports" / f"{model.name}.html"]
+    with TemporaryDirectory() as scratch:
+        for file in files:
+            if file.exists():
+                shutil.copy(file, scratch)
+        for name, content in made_of.files.items():
+            (Path(scratch) / name).write_bytes(content)
+        mlflow.log_artifacts(run, scratch)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ from typing import Annotated, Any
 
 import pandas as pd
 import uvicorn
-from fastapi import APIRouter, Body, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi import APIRouter, Body, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import Refused, artifact, registry, run
+from . import Refused, artifact, first_line, registry, run
 from .artifact import BadRows, Signature
 from .models import Model, chosen
 
@@ -36,8 +39,13 @@ class Champion:
 
     def predictions(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """A prediction for each record; raises BadRows."""
-        rows = self.signature.typed(pd.DataFrame.from_records(records))
-        return self.model.answers(self.estimator, rows)
+        known = {column.name for column in self.signature.inputs}
+        asked = [{name: value for name, value in record.items() if name in known} for record in records]
+        try:
+            rows = self.signature.typed(pd.DataFrame.from_records(asked, index=range(len(asked))))
+            return self.model.answers(self.estimator, rows)
+        except (OverflowError, UnicodeError) as error:
+            raise BadRows(f"a number is too large, or a text is none: {first_line(error)}") from error
 
 
 @dataclass
@@ -107,6 +115,7 @@ def app() -> FastAPI:
     service.state.desk = Desk({model.name: model for model in chosen([])})
     service.state.meters = Meters()
     service.include_router(routes)
+    service.add_middleware(Door)
     return service
 
 
@@ -136,20 +145,27 @@ def serving_champion(desk: Desk, name: str) -> Champion:
     return desk.champions[name]
 
 
-async def bounded(request: Request) -> None:
-    """The request says its length, and it is not too long."""
-    length = request.headers.get("content-length", "")
+class Door:
+    """No request to a model is read before its key and its length are good."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = scope["type"] == "http" and scope["path"].startswith("/models/")
+        status, words = refusal(Headers(scope=scope)) if asked else (200, "")
+        answer = self.app if status == 200 else JSONResponse({"detail": words}, status)
+        await answer(scope, receive, send)
+
+
+def refusal(headers: Headers) -> tuple[int, str]:
+    """Status and words for a request that is not let in; 200 for one that is."""
+    wanted, length = os.environ.get("SERVE_API_KEY", ""), headers.get("content-length", "")
+    if wanted and not secrets.compare_digest(headers.get("x-api-key", "").encode(), wanted.encode()):
+        return 401, "send the key in X-API-Key"
     if not length.isdigit():
-        raise HTTPException(411, "say the length of the body")
-    if int(length) > BYTES:
-        raise HTTPException(413, f"a body holds at most {BYTES} bytes")
-
-
-async def allowed(key: Annotated[str, Header(alias="X-API-Key")] = "") -> None:
-    """The key is the one in SERVE_API_KEY, where that is set."""
-    wanted = os.environ.get("SERVE_API_KEY", "")
-    if wanted and not secrets.compare_digest(key.encode(), wanted.encode()):
-        raise HTTPException(401, "send the key in X-API-Key")
+        return 411, "say the length of the body"
+    return (413, f"a body holds at most {BYTES} bytes") if int(length) > BYTES else (200, "")
 
 
 @routes.get("/health")
@@ -181,7 +197,7 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(state.meters.all), media_type=CONTENT_TYPE_LATEST)
 
 
-@routes.post("/models/{name}/predict", dependencies=[Depends(bounded), Depends(allowed)])
+@routes.post("/models/{name}/predict")
 def predict(
     request: Request, name: str, records: Annotated[list[dict[str, Any]], Body(embed=True, alias="rows")]
 ) -> dict[str, Any]:

@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from hashlib import sha256
 from tempfile import TemporaryDirectory
 
 from . import ROOT, Refused
 
 PATCH = "tree.patch"  # of a dirty tree, kept with the run
-LOCKS = {  # what a run keeps of the project as it was, and where in a project it belongs
+LOCKS = {  # what a run keeps of the project as it was, and where in a project it belongs; dvc.lock follows the stages
     "params.yaml": "params.yaml",
     "catalog.lock": "data/catalog.lock",
     "raw.dvc": "data/raw.dvc",
@@ -18,6 +19,24 @@ LOCKS = {  # what a run keeps of the project as it was, and where in a project i
     "uv.lock": "uv.lock",
 }
 CODE = ["src", "params.yaml", "pyproject.toml", "uv.lock", "dvc.yaml", "data/catalog.yaml", ":(glob)**/*.sql"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a model is made of: tags of its version, and files that put it back, by the names a run keeps them under."""
+
+    tags: dict[str, str]
+    files: dict[str, bytes]
+
+
+def now() -> State:
+    """As it is now: to be asked before a model is made, because files may change while it is."""
+    places = {name: ROOT / place for name, place in LOCKS.items() if name != "dvc.lock"}
+    files = {name: path.read_bytes() for name, path in places.items() if path.exists()}
+    found = tags()
+    if found["dirty"] == "true" and found["commit"] != "none":
+        files[PATCH] = patch()
+    return State(found, files)
 
 
 def tags() -> dict[str, str]:
@@ -36,7 +55,10 @@ def tags() -> dict[str, str]:
 
 def commit() -> str | None:
     """The commit that is checked out; None where there is none, or no repository."""
-    asked = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
+    try:
+        asked = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], cwd=ROOT, capture_output=True, text=True)  # noqa: S607
+    except FileNotFoundError:  # no git here
+        return None
     return asked.stdout.strip() if asked.returncode == 0 else None
 
 
@@ -56,7 +78,13 @@ def patch() -> bytes:
         _git("read-tree", "HEAD", **index)
         there = [each for each in CODE if _git("ls-files", "--cached", "--others", "--exclude-standard", "--", each)]
         _git("add", "-A", "--", *there, **index)
-        return _git("diff", "--cached", "--binary", "--full-index", "HEAD", **index)
+        plain = [
+            "--no-ext-diff",
+            "--no-color",
+            "--src-prefix=a/",
+            "--dst-prefix=b/",
+        ]  # whatever the user's git is set to
+        return _git("diff", "--cached", "--binary", "--full-index", *plain, "HEAD", **index)
 
 
 def _git(*arguments: str, **environment: str) -> bytes:

@@ -97,13 +97,24 @@ def is_holdout(table: Table, rows: pd.DataFrame) -> pd.Series:
     if table.time:
         times = rows[table.time].drop_duplicates().sort_values()
         return rows[table.time] > times.iloc[max(int(len(times) * (1 - table.holdout)) - 1, 0)]
-    names = rows[[table.group] if table.group else table.keys].astype("string").agg("\x1f".join, axis=1)
-    return names.map(lambda name: _share(name) < table.holdout).astype(bool)
+    columns = [texts(rows[name]) for name in ([table.group] if table.group else table.keys)]
+    held = [_share("\x1f".join(name)) < table.holdout for name in zip(*columns, strict=True)]
+    return pd.Series(held, rows.index, dtype=bool)
 
 
 def key_hashes(table: Table, rows: pd.DataFrame) -> np.ndarray:
     """A number (uint64) for each row's key, by which a version remembers what it has learned from."""
-    return pd.util.hash_pandas_object(rows[table.keys].astype("string"), index=False).to_numpy()
+    names = pd.DataFrame({name: texts(rows[name]) for name in table.keys}, dtype="string")
+    return pd.util.hash_pandas_object(names, index=False).to_numpy()
+
+
+def texts(values: pd.Series) -> list[str]:
+    """Each value of a key as text that depends on nothing else: not on the other rows, nor on how pandas holds it."""
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return pd.to_datetime(values, utc=True).dt.as_unit("us").astype("int64").astype(str).tolist()
+    if pd.api.types.is_float_dtype(values):
+        return [str(int(value)) if float(value).is_integer() else str(value) for value in values]
+    return values.astype("string").tolist()
 
 
 def _share(name: str) -> float:

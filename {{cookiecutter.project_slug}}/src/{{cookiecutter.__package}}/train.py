@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from . import Refused, artifact, catalog, evaluate, run
+from . import Refused, artifact, catalog, evaluate, run, state
 from .models import Model, alone, chosen
 from .table import is_holdout, key_hashes
 
@@ -18,14 +18,15 @@ def main(arguments: list[str]) -> None:
     for model in chosen(arguments):
         start = time.perf_counter()
         with alone():
+            made_of = state.now()
             split(model)
             fit(model)
             evaluate.score(model)
             evaluate.report(model)
-            version, fresh = registry.record(model)
-        state = "is new" if fresh else "already holds exactly this model"
+            version, fresh = registry.record(model, made_of)
+        novelty = "is new" if fresh else "already holds exactly this model"
         words = evaluate.summary(evaluate.metrics(model))
-        print(f"{model.name}: version {version} {state}; {words}; {time.perf_counter() - start:.1f} s")
+        print(f"{model.name}: version {version} {novelty}; {words}; {time.perf_counter() - start:.1f} s")
         print(f"  report: reports/{model.name}.html; to serve it: uv run just promote {version} {model.name}")
 
 

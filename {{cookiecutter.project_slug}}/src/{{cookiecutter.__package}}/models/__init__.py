@@ -134,11 +134,24 @@ def _model(name: str, block: dict) -> Model:
     known = {each.name for each in fields(found.Params)}
     if unknown := set(own) - known:
         raise Refused(f"params.yaml: {name} has an unknown key {min(unknown)!r}, use {', '.join(sorted(known))}")
+    for each in fields(found.Params):
+        if each.name in own and not _fits(own[each.name], each.default):
+            kind = type(each.default).__name__
+            raise Refused(
+                f"params.yaml: {each.name} of {name} must be a {kind} like {each.default!r}, not {own[each.name]!r}"
+            )
     table = table_of(name, block)
     slices = block.get("slices") or []
     if lost := [column for column in slices if column not in table.schema.columns]:
         raise Refused(f"params.yaml: {name} slices by {lost[0]!r}, which is no column of {table.name}")
     return Model(name, found, table, found.Params(**own), slices, block.get("gate") or {})
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value is of the kind that its default has, if it has a plain one; a whole number is a float, too."""
+    if type(default) not in (bool, int, float, str):
+        return True
+    return type(value) is type(default) or (type(value) is int and type(default) is float)
 
 
 def table_of(name: str, block: dict) -> Table:
