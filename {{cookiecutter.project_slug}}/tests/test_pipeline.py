@@ -137,7 +137,20 @@ def test_8_one_model_that_raises_stops_no_other_and_is_named(monkeypatch, capsys
     assert "failed: ZeroDivisionError: of the team's own" in capsys.readouterr().out
 
 
-def test_9_a_remote_that_does_not_answer_stops_nothing(monkeypatch, capsys):
+@pytest.mark.parametrize(("place", "seen"), [("parts", {"split", "fit"}), (".", {"split"})])
+def test_9_a_new_module_is_seen(project, place, seen):
+    file = project / "src" / PACKAGE / place / "later.py"
+    pipeline.retrain([], "tests")
+    file.write_text("SAID = 1\n", encoding="utf-8")
+    try:
+        with chdir(package.ROOT), pipeline.Repo() as repo:
+            stale = pipeline.outdated(repo)
+        assert {f"{stage}@{model.name}" for model in models.chosen([]) for stage in seen} <= stale
+    finally:
+        file.unlink()
+
+
+def test_10_a_remote_that_does_not_answer_stops_nothing(monkeypatch, capsys):
     def gone(*_, **__):
         raise OSError("no route")
 
