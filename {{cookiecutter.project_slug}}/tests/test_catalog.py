@@ -1,9 +1,11 @@
 """Sources become snapshots that are proven by their hash, and a bad source changes nothing."""
 
 import sqlite3
+from decimal import Decimal
 from importlib import import_module
 
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 import yaml
 
@@ -65,6 +67,35 @@ def test_a_key_is_the_same_whatever_rows_are_beside_it(root):
         assert (table.key_hashes(few, keys.head(2)) == table.key_hashes(all_of_them, keys)[:2]).all()
         assert table.is_holdout(few, keys.head(2)).equals(table.is_holdout(all_of_them, keys).head(2))
     assert table.texts(keys["whole"]) == table.texts(keys["whole"].astype(float)) == ["1", "2", "3"]
+
+
+def broken(rows, columns, **facts):
+    """What is said of a table of these rows under these types."""
+    schema = pa.DataFrameSchema({"key": pa.Column(int), **columns}, strict=True, coerce=True)
+    whole = pd.DataFrame({"key": range(len(next(iter(rows.values()))))} | rows)
+    with pytest.raises(table.BadData) as bad:
+        table.checked(table.Table("t", None, schema, **{"target": "key", "key": "key"} | facts), whole)
+    return str(bad.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "words"),
+    [
+        ([True, None, False], bool, "missing, and made a value by the type bool, 1 of 3 rows"),
+        ([1.0, 2.5, 3.0], int, "cut by the type int64, 1 of 3 rows, e.g. 2.5"),
+        ([Decimal("0.10"), Decimal("0.2"), None], object, "holds values of kind decimal"),
+    ],
+)
+def test_a_type_that_would_change_values_is_named(values, kind, words):
+    assert words in broken(
+        {"x": pd.Series(values, dtype=object if kind is not int else float)}, {"x": pa.Column(kind, nullable=True)}
+    )
+
+
+def test_times_that_are_text_are_no_times():
+    words = broken({"at": ["02.01.2024", "01.02.2024"]}, {"at": pa.Column(str)}, time="at")
+
+    assert "at: names times, but is text" in words
 
 
 def test_an_earlier_snapshot_stays_readable_when_the_source_changes(root):

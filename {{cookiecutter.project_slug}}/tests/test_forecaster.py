@@ -137,6 +137,21 @@ def test_the_beat_of_the_times_is_found_through_gaps(frequency):
     assert seasons.rhythm(times)[0] == frequency
 
 
+def test_days_of_a_zone_with_summer_time_are_not_taken_for_hours():
+    times = pd.Series(pd.date_range("2024-03-15", periods=40, freq="D", tz="Europe/Berlin"), name="day")
+    with pytest.raises(package.Refused, match="'day' keeps its beat only in its own time zone"):
+        seasons.rhythm(times)
+
+
+def test_a_row_off_the_beat_is_named(made):
+    rows = series(count=1)
+    late = rows.iloc[[0]].assign(month=pd.Timestamp("2012-03-02"))
+    with pytest.raises(
+        package.Refused, match="series 'shop 0' has a row at 2012-03-02 00:00:00, which is off the beat"
+    ):
+        seasons.wide(pd.concat([rows, late], ignore_index=True), made[0], "MS")
+
+
 def test_times_without_a_beat_are_named():
     times = pd.Series(pd.to_datetime(["2021-01-01 00:00:05", "2021-01-03 07:11:13"]), name="seen")
     with pytest.raises(package.Refused, match="'seen' keeps no beat"):

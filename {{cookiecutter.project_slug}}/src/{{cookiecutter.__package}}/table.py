@@ -1,6 +1,6 @@
 """What a table is: its rows, what they mean, what makes them good, and which are held out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -68,9 +68,10 @@ def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     named = [*table.keys, table.target, table.time, table.group]
     if lost := [name for name in named if name and name not in table.schema.columns]:
         raise Refused(f"table {table.name} names {lost[0]!r}, which is not in its schema: see data.py")
-    problems = []
+    problems, loaded = [], rows
     try:
-        rows = table.schema.validate(rows, lazy=True)
+        rows = table.schema.validate(loaded, lazy=True)
+        problems += [*_altered(loaded, rows), *_unusable(table, rows)]
     except SchemaErrors as errors:
         problems.append(_problems(errors.failure_cases, rows, table.keys))
     problems += [
@@ -86,6 +87,35 @@ def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     if problems:
         raise BadData(table.name, pd.concat(problems, ignore_index=True), len(rows))
     return rows
+
+
+def _altered(loaded: pd.DataFrame, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """A problem for each column in which the schema's type has made other values of those loaded."""
+    if not loaded.index.equals(rows.index):  # the schema leaves rows out
+        return
+    for name in rows.columns.intersection(loaded.columns):
+        before, after = loaded[name], rows[name]
+        if (filled := before.isna() & after.notna()).any():
+            yield _problem(
+                name, f"missing, and made a value by the type {after.dtype}", filled.sum(), after[filled].head(1)
+            )
+        elif pd.api.types.is_float_dtype(before) and pd.api.types.is_integer_dtype(after):
+            cut = before.notna() & (before != after)
+            if cut.any():
+                yield _problem(name, f"cut by the type {after.dtype}", cut.sum(), before[cut].head(EXAMPLES))
+
+
+def _unusable(table: "Table", rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """A problem for each column whose values have no plain type, or that cannot tell what comes later."""
+    for name in table.features:
+        kind = pd.api.types.infer_dtype(rows[name], skipna=True)
+        if rows[name].dtype == object and kind not in {"string", "bytes", "empty"}:
+            advice = f"holds values of kind {kind}: make it a float, boolean, datetime64[ns] or text"
+            yield _problem(name, advice, rows[name].notna().sum(), rows[name].dropna().head(EXAMPLES))
+    times = rows[table.time] if table.time else pd.Series(dtype=float)
+    if not (pd.api.types.is_datetime64_any_dtype(times) or pd.api.types.is_numeric_dtype(times)):
+        advice = "names times, but is text: make it datetime64[ns]"
+        yield _problem(table.time, advice, len(rows), times.head(EXAMPLES))
 
 
 def is_holdout(table: Table, rows: pd.DataFrame) -> pd.Series:

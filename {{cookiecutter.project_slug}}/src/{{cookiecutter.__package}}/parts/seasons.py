@@ -20,11 +20,19 @@ def rhythm(times: pd.Series) -> tuple[str, int]:
     """The coarsest frequency on which all times lie, gaps allowed, and its season; raises Refused if there is none."""
     seen = pd.DatetimeIndex(naive(times).unique()).sort_values()
     words = {"month": MONTHS[seen[0].month - 1], "day": DAYS[seen[0].day_of_week]}
+    zone = getattr(times.dt, "tz", None)
     for pattern, season in SEASONS.items():
         frequency = pattern.format(**words)
+        if zone is not None and pattern == "h" and _daily(times):
+            raise Refused(f"column {times.name!r} keeps its beat only in its own time zone: drop the zone in data.py")
         if len(seen) > 1 and seen.isin(pd.date_range(seen[0], seen[-1], freq=frequency)).all():
             return frequency, season
     raise Refused(f"column {times.name!r} keeps no beat, not even a minute's: bring it to one in data.py")
+
+
+def _daily(times: pd.Series) -> bool:
+    """Whether the clocks on the wall show the same time in all rows."""
+    return times.dt.tz_localize(None).dt.time.nunique() == 1
 
 
 def naive(times: pd.Series) -> pd.Series:
@@ -53,6 +61,9 @@ def wide(rows: pd.DataFrame, table: Table, frequency: str) -> pd.DataFrame:
         )
     values = pd.Series(rows[table.target].to_numpy(float, na_value=np.nan), pd.MultiIndex.from_frame(keyed))
     grid = pd.date_range(keyed["time"].min(), keyed["time"].max(), freq=frequency)
+    if (off := ~keyed["time"].isin(grid)).any():
+        first = keyed[off].iloc[0]
+        raise Refused(f"series {first['series']!r} has a row at {first['time']}, which is off the beat ({frequency})")
     return values.unstack("series").reindex(grid)
 
 

@@ -30,6 +30,8 @@ def encoder(
     columns: dict[str, list[str]] = {"numbers": [], "dates": [], "few": [], "many": []}
     for name in rows[table.features].dropna(axis="columns", how="all"):
         columns[_kind(rows[name])].append(name)
+    if not any(columns.values()):
+        raise Refused(f"table {table.name} has no feature with a value to learn from: see data.py")
     values = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     means = TargetEncoder(target_type=target, cv=KFold(5, shuffle=True, random_state=0))
     steps = {
