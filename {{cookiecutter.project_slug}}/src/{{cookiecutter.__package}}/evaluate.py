@@ -172,7 +172,7 @@ def verdict(model: Model) -> str:
     if spoken.get("sha256") != artifact.signature(model.folder / "model").sha256:
         return ""  # it is on an earlier model
     mood, word = ("good", "promoted") if spoken["promote"] else ("bad", "not promoted")
-    conditions = quality.html(pd.DataFrame(spoken["conditions"]).drop(columns="passing"))
+    conditions = quality.html(pd.DataFrame(spoken["conditions"]).drop(columns="passing", errors="ignore"))
     return f"<h2>Gate: <span class='{mood}'>{word}</span></h2><p>{escape(spoken['reason'])}</p>{conditions}"
 
 
