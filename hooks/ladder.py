@@ -300,7 +300,6 @@ def begin(copy: Path, project: Path, context: dict[str, Any]) -> int:
         if run:  # the copy is cookiecutter's own: what is not wanted need not be rendered
             template = json.loads((copy / "cookiecutter.json").read_text("utf-8"))
             prune(copy / root_folder(path.name for path in copy.iterdir()), template, context)
-            (copy / RUN).write_text(json.dumps(run | {"pruned": True}), "utf-8")
         return CLEAN
     if run is None:
         raise Refusal("this cookiecutter ran no pre_prompt hook: merging needs cookiecutter 2.6 or newer")
@@ -319,9 +318,11 @@ def begin(copy: Path, project: Path, context: dict[str, Any]) -> int:
 
 def finish(copy: Path, project: Path, context: dict[str, Any]) -> int:
     """post_gen: a fresh project holds what was asked for, its record, and one commit."""
-    run = json.loads((copy / RUN).read_text("utf-8")) if (copy / RUN).exists() else source(copy)
     template = json.loads((copy / "cookiecutter.json").read_text("utf-8"))
-    if not run.get("pruned"):
+    if (copy / RUN).exists():  # and the copy was pruned before it was rendered
+        run = json.loads((copy / RUN).read_text("utf-8"))
+    else:
+        run = source(copy)
         prune(project, template, context)
     answers = by_kind(questions(context), template)
     made_from = record(run, context, answers, address(copy, run, context), digest(project))

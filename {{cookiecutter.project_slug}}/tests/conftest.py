@@ -12,36 +12,15 @@ import pytest
 
 PACKAGE = "{{ cookiecutter.__package }}"
 ROOT = Path(__file__).resolve().parents[1]
-LEFT = {
-    ".venv",
-    ".git",
-    ".dvc-storage",
-    ".prefect",
-    "artifacts",
-    "reports",
-    "restored",
-    "mlruns",
-}  # of the folder itself
+LEFT = (".venv", ".git", ".dvc-storage", ".prefect", "artifacts", "reports", "restored", "mlruns", "mlflow.db*")
 COPY = Path(tempfile.mkdtemp(prefix="tests of ")) / "project"
-PLAIN = [
-    "-c",
-    "user.name=t",
-    "-c",
-    "user.email=t@t",
-    "-c",
-    "commit.gpgSign=false",
-    "-c",
-    f"core.hooksPath={os.devnull}",
-]
+PLAIN = f"-c user.name=t -c user.email=t@t -c commit.gpgSign=false -c core.hooksPath={os.devnull}".split()
 
 
 def left(folder, names):
     """What is not copied: what machines made, most of it large."""
-    top = {
-        Path(folder) / name for name in names if Path(folder) == ROOT and (name in LEFT or name.startswith("mlflow.db"))
-    }
-    own = {Path(folder) / name for name in names if Path(folder) == ROOT / ".dvc" and name in {"cache", "tmp"}}
-    return {path.name for path in top | own} | ({"__pycache__"} & set(names))
+    patterns = {ROOT: LEFT, ROOT / ".dvc": ("cache", "tmp")}.get(Path(folder), ())
+    return shutil.ignore_patterns("__pycache__", *patterns)(folder, names)
 
 
 shutil.copytree(ROOT, COPY, ignore=left)

@@ -18,14 +18,13 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage.serialize import to_single_stage_lockfile
 
-from . import ROOT, Refused, catalog, data, first_line, run
+from . import ROOT, Refused, catalog, data, first_line, run, state
 from .models import alone, blocks, chosen, named, table_of
 
 if TYPE_CHECKING:
     from dvc.stage import PipelineStage
 
     from .models import Model
-    from .state import State
 
 STAGES = ("split", "fit", "score")
 LOCKS = (ROOT / "dvc.lock", ROOT / "data" / "raw.dvc")  # what DVC writes
@@ -137,8 +136,6 @@ def snapshot(tables: set[str]) -> list[str]:
 def retrained(name: str, block: dict, stale: set[str], repo: Repo, reason: str, unattended: bool) -> Outcome:
     """One model's outcome; what goes wrong with it is said and touches no other model."""
     try:
-        from . import state
-
         model, made_of = named(name), state.now()
         recompute(model, stale, repo)
         outcome = settle(model, made_of, reason, unattended)
@@ -205,7 +202,7 @@ def stage(name: str, model: "Model") -> None:
     {"split": train.split, "fit": train.fit, "score": evaluate.score}[name](model)
 
 
-def settle(model: "Model", made_of: "State", reason: str, unattended: bool) -> Outcome:
+def settle(model: "Model", made_of: state.State, reason: str, unattended: bool) -> Outcome:
     """What the stages made is recorded, judged and, if it is good, promoted: each only if it has not been yet."""
     from . import artifact, evaluate, gate, registry
 
@@ -228,8 +225,8 @@ def settle(model: "Model", made_of: "State", reason: str, unattended: bool) -> O
         registry.mark_settled(model, version)
     if verdict.promote:
         return Outcome(model.name, "promoted", version, f"version {version} serves: {verdict.reason}")
-    state, again = ("kept", "") if verdict.final else ("waiting", "; it is asked again next time")
-    return Outcome(model.name, state, version, f"version {version} is not promoted: {verdict.reason}{again}")
+    outcome, again = ("kept", "") if verdict.final else ("waiting", "; it is asked again next time")
+    return Outcome(model.name, outcome, version, f"version {version} is not promoted: {verdict.reason}{again}")
 
 
 def settled(name: str, block: dict) -> str | None:

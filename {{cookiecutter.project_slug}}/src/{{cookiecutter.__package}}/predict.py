@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
@@ -66,22 +67,21 @@ def write(target: Path, frames: Iterator[pd.DataFrame]) -> int:
     part, total, sink = target.with_name(f"{target.name}.{os.getpid()}.part"), 0, None
     writer = pq.ParquetWriter if target.suffix == ".parquet" else pyarrow.csv.CSVWriter
     try:
-        for frame in frames:
-            table = pa.Table.from_pandas(frame, preserve_index=False)
-            sink = sink or writer(part, table.schema)
-            sink.write_table(table)
-            total += len(frame)
-            print(f"\r{total} rows", end="", flush=True)
+        with ExitStack() as sinks:  # closed before the file is moved, or removed
+            for frame in frames:
+                try:
+                    table = pa.Table.from_pandas(frame, preserve_index=False)
+                    sink = sink or sinks.enter_context(writer(part, table.schema))
+                    sink.write_table(table)
+                except (ValueError, pa.ArrowException) as error:
+                    raise Refused(f"{target} cannot be written: {first_line(error)}") from error
+                total += len(frame)
+                print(f"\r{total} rows", end="", flush=True)
         print()
         if sink is None:
             raise Refused("there is no row to predict")
-        sink = sink.close()
         part.replace(target)
-    except (ValueError, pa.ArrowException) as error:
-        raise Refused(f"{target} cannot be written: {first_line(error)}") from error
     finally:
-        if sink:
-            sink.close()
         part.unlink(missing_ok=True)
     return total
 

@@ -460,11 +460,11 @@ def _log_files(mlflow: MlflowClient, run: str, model: "Model", made_of: "State")
     names = ("metrics.json", "predictions.parquet", "card.md", "rows/table.json", "rows/train_keys.npy")
     files = [*(model.folder / name for name in names), ROOT / "dvc.lock", ROOT / "reports" / f"{model.name}.html"]
     with TemporaryDirectory() as scratch:
-        for file in files:
-            if file.exists():
-                shutil.copy(file, scratch)
         for name, content in made_of.files.items():
             (Path(scratch) / name).write_bytes(content)
+        for file in files:  # dvc.lock among them, which follows the stages
+            if file.exists():
+                shutil.copy(file, scratch)
         mlflow.log_artifacts(run, scratch)
 
 

@@ -11,13 +11,14 @@ from tempfile import TemporaryDirectory
 from . import ROOT, Refused
 
 PATCH = "tree.patch"  # of a dirty tree, kept with the run
-LOCKS = {  # what a run keeps of the project as it was, and where in a project it belongs; dvc.lock follows the stages
+LOCKS = {  # what a run keeps of the project as it was, and where in a project it belongs
     "params.yaml": "params.yaml",
     "catalog.lock": "data/catalog.lock",
     "raw.dvc": "data/raw.dvc",
     "dvc.lock": "dvc.lock",
     "uv.lock": "uv.lock",
 }
+PLAIN = ["--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]  # whatever the user's git is set to
 CODE = ["src", "params.yaml", "pyproject.toml", "uv.lock", "dvc.yaml", "data/catalog.yaml", ":(glob)**/*.sql"]
 
 
@@ -31,7 +32,7 @@ class State:
 
 def now() -> State:
     """As it is now: to be asked before a model is made, because files may change while it is."""
-    places = {name: ROOT / place for name, place in LOCKS.items() if name != "dvc.lock"}
+    places = {name: ROOT / place for name, place in LOCKS.items()}
     files = {name: path.read_bytes() for name, path in places.items() if path.exists()}
     found = tags()
     if found["dirty"] == "true" and found["commit"] != "none":
@@ -78,13 +79,7 @@ def patch() -> bytes:
         _git("read-tree", "HEAD", **index)
         there = [each for each in CODE if _git("ls-files", "--cached", "--others", "--exclude-standard", "--", each)]
         _git("add", "-A", "--", *there, **index)
-        plain = [
-            "--no-ext-diff",
-            "--no-color",
-            "--src-prefix=a/",
-            "--dst-prefix=b/",
-        ]  # whatever the user's git is set to
-        return _git("diff", "--cached", "--binary", "--full-index", *plain, "HEAD", **index)
+        return _git("diff", "--cached", "--binary", "--full-index", *PLAIN, "HEAD", **index)
 
 
 def _git(*arguments: str, **environment: str) -> bytes:

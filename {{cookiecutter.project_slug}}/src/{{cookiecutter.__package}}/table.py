@@ -105,11 +105,11 @@ def _altered(loaded: pd.DataFrame, rows: pd.DataFrame) -> Iterator[pd.DataFrame]
                 yield _problem(name, f"cut by the type {after.dtype}", cut.sum(), before[cut].head(EXAMPLES))
 
 
-def _unusable(table: "Table", rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _unusable(table: Table, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """A problem for each column whose values have no plain type, or that cannot tell what comes later."""
-    for name in table.features:
+    for name in rows[table.features].select_dtypes(object):
         kind = pd.api.types.infer_dtype(rows[name], skipna=True)
-        if rows[name].dtype == object and kind not in {"string", "bytes", "empty"}:
+        if kind not in {"string", "bytes", "empty"}:
             advice = f"holds values of kind {kind}: make it a float, boolean, datetime64[ns] or text"
             yield _problem(name, advice, rows[name].notna().sum(), rows[name].dropna().head(EXAMPLES))
     times = rows[table.time] if table.time else pd.Series(dtype=float)
