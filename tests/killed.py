@@ -27,8 +27,8 @@ from dvc.repo import Repo  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 
 STEPS = [  # whose attribute, which, how many calls are let through, and whether the kill comes before or after
-    (catalog, "_write", 0, "before"),  # the snapshot
-    (catalog, "_write", 1, "after"),  # its lock
+    (catalog, "write", 0, "before"),  # the snapshot
+    (catalog, "write", 1, "after"),  # its lock
     (Repo, "add", 0, "after"),
     *((pipeline, "stage", stage, "after") for stage in range(3)),
     (artifact.Path, "write_bytes", 2, "after"),  # the model file without its signature

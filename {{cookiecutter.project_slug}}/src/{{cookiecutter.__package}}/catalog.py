@@ -94,7 +94,7 @@ def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
     finally:
         _candidates.reset(token)
     if keep and candidates != lock:
-        _write(root / "data" / "catalog.lock", (json.dumps(candidates, indent=2) + "\n").encode())
+        write(root / "data" / "catalog.lock", (json.dumps(candidates, indent=2) + "\n").encode())
 
 
 def read(name: str, root: Path = ROOT) -> pd.DataFrame:
@@ -161,7 +161,7 @@ def _snapshot(source: Source, before: dict | None, root: Path, made: list[Path])
         made.append(path)
         sink = pa.BufferOutputStream()
         pq.write_table(table.replace_schema_metadata(None), sink)
-        _write(path, sink.getvalue())
+        write(path, sink.getvalue())
     if before and before["sha256"] == digest:
         return before
     taken = datetime.now(UTC).isoformat(timespec="seconds")
@@ -230,7 +230,7 @@ def place(name: str, digest: str, root: Path) -> Path:
     return root / "data" / "raw" / name / f"{digest[:16]}.parquet"
 
 
-def _write(path: Path, content: bytes | pa.Buffer) -> None:
+def write(path: Path, content: bytes | pa.Buffer) -> None:
     """The file holds all of the content or what it held before, whatever happens in between."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -181,12 +181,10 @@ def lock(made: list["PipelineStage"]) -> None:
 
     DVC's own writer takes a quarter of a second where twenty models stand in the file, and can be killed half way.
     """
-    path, part = ROOT / "dvc.lock", ROOT / ".dvc" / "tmp" / "dvc.lock"
+    path = ROOT / "dvc.lock"
     known = locked() if path.exists() else {"schema": "2.0", "stages": {}}
     known["stages"] |= {each.name: to_single_stage_lockfile(each) for each in made}
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.write_text(yaml.dump(known, Dumper=Plain, sort_keys=False), encoding="utf-8")
-    part.replace(path)
+    catalog.write(path, yaml.dump(known, Dumper=Plain, sort_keys=False).encode())
 
 
 def locked() -> dict[str, Any]:
