@@ -1,4 +1,4 @@
-"""Keep what the answers ask for, record them, commit: a fresh project only."""
+"""Record a fresh project and commit it."""
 
 import json
 import sys
@@ -10,4 +10,4 @@ sys.path.insert(0, str(COPY / "hooks"))
 
 import ladder  # noqa: E402
 
-sys.exit(ladder.ending(COPY, lambda: ladder.finish(COPY, Path.cwd(), CONTEXT)))
+sys.exit(ladder.run_hook(ladder.post_gen, COPY, Path.cwd(), CONTEXT))

@@ -1,4 +1,4 @@
-"""Refuse what cannot work before anything is written; merge if the project exists already."""
+"""Refuse what cannot work before anything is written; upgrade the project if it exists already."""
 
 import json
 import sys
@@ -10,4 +10,4 @@ sys.path.insert(0, str(COPY / "hooks"))
 
 import ladder  # noqa: E402
 
-sys.exit(ladder.ending(COPY, lambda: ladder.begin(COPY, Path.cwd(), CONTEXT)))
+sys.exit(ladder.run_hook(ladder.pre_gen, COPY, Path.cwd(), CONTEXT))

@@ -1,4 +1,4 @@
-"""Inside an existing project: offer its recorded answers as defaults, and aim at its folder."""
+"""Offer the recorded answers of an existing project as defaults, and render to its folder."""
 
 import os
 import sys
@@ -9,4 +9,4 @@ sys.path.insert(0, str(COPY / "hooks"))
 
 import ladder  # noqa: E402
 
-sys.exit(ladder.ending(COPY, lambda: ladder.prepare(COPY, os.environ.get("PWD"))))
+sys.exit(ladder.run_hook(ladder.pre_prompt, COPY, os.environ.get("PWD")))

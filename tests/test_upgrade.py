@@ -239,6 +239,28 @@ def test_a_file_the_user_wrote_and_the_next_level_brings(lab, tmp_path):
     assert "both you and the template have one" in outcome.output
 
 
+def test_a_file_where_the_template_needs_a_folder(lab, tmp_path):
+    def edit(project):
+        shutil.rmtree(project / "probe/store")
+        write(project, {"probe/store": "mine\n"})
+
+    outcome = upgraded(lab, tmp_path, "M1->M2", edit, SETTLE)
+    assert "CONFLICT probe/store~yours: " in outcome.output
+    assert "git add probe/store~yours" in outcome.output
+    assert "probe/store~yours" in outcome.unmerged
+    assert outcome["probe/store~yours"] == "mine\n"
+
+
+def test_a_file_moved_aside_replaces_no_other(lab, tmp_path):
+    def edit(project):
+        shutil.rmtree(project / "probe/store")
+        write(project, {"probe/store": "mine\n", "probe/store~yours": "mine, too\n"})
+
+    outcome = upgraded(lab, tmp_path, "M1->M2", edit, SETTLE)
+    assert outcome["probe/store~yours"] == "mine, too\n"
+    assert [outcome[path] for path in outcome.unmerged if "~" in path] == ["mine\n"]
+
+
 # --- files git does not look at
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import graphlib
 import json
 import os
 import subprocess
@@ -12,8 +14,8 @@ import pytest
 from upgrading import CLEAN, HERE, REFUSED, ROOT, STATE, Lab, git, snapshot
 
 sys.path.insert(0, str(HERE / "hooks"))
-import ladder
-import merging
+from keep import digest, list_files, select_files
+from render import render
 
 
 @pytest.fixture(scope="session")
@@ -127,11 +129,11 @@ def test_rendered_without_hooks_a_project_is_the_same(lab, tmp_path, level, ci):
     assert done.returncode == CLEAN, done.stderr
     state = json.loads((tmp_path / "churn" / STATE).read_text())
     (tmp_path / "again").mkdir()
-    again = merging.render(template, state["template"]["commit"], state["template"]["answers"], tmp_path / "again")
+    again = render(template, state["template"]["commit"], state["template"]["answers"], tmp_path / "again")
     fresh = snapshot(tmp_path / "churn")
     del fresh[STATE]
     assert snapshot(again) == fresh
-    assert ladder.digest(again) == state["template"]["digest"]
+    assert digest(again) == state["template"]["digest"]
 
 
 # --- which files belong to the answers
@@ -169,21 +171,33 @@ FILES = [
         ("top", "dogs", "lab", {"a.py", "models/x.py", "src/p/m.py", "flows.py", ".lab", "d"}),
     ],
 )
-def test_kept(level, problem, ci, files):
+def test_select_files(level, problem, ci, files):
     context = {"maturity_level": level, "problem": problem, "ci": ci, "__package": "p"}
-    assert set(ladder.kept(FILES, TEMPLATE, context).values()) == files
+    assert set(select_files(FILES, TEMPLATE, context).values()) == files
 
 
 def test_a_listed_path_that_is_no_file_fails():
     context = {"maturity_level": "low", "problem": "cats", "ci": "hub", "__package": "q"}
     with pytest.raises(ValueError, match=r"m\.py.*no such path"):
-        ladder.kept(FILES, TEMPLATE, context)
+        select_files(FILES, TEMPLATE, context)
 
 
 def test_every_path_the_real_template_lists_is_there():
     template = json.loads((HERE / "cookiecutter.json").read_text("utf-8"))
-    files = [path.replace("{{cookiecutter.__package}}", "p") for path in ladder.files_in(HERE / ROOT)]
+    files = [path.replace("{{cookiecutter.__package}}", "p") for path in list_files(HERE / ROOT)]
     for level in template["maturity_level"]:
         for problem in template["problem"]:
             context = {"maturity_level": level, "problem": problem, "ci": "github", "__package": "p"}
-            assert ladder.kept(files, template, context)
+            assert select_files(files, template, context)
+
+
+def test_the_hooks_modules_import_one_way():
+    """Imports inside functions count, too."""
+    files = {file.stem: file for file in (HERE / "hooks").glob("*.py")}
+    imports: dict[str, set[str]] = {}
+    for name, file in files.items():
+        nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+        imports[name] = {node.module for node in nodes if isinstance(node, ast.ImportFrom)} & files.keys()
+        imports[name] |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    order = list(graphlib.TopologicalSorter(imports).static_order())  # a circle is an error
+    assert order.index("outcome") < order.index("upgrade") < order.index("ladder") < order.index("pre_gen_project")

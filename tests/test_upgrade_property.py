@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 from upgrading import CLEAN, CONFLICTS, HERE, LEVELS, REFUSED, ROOT, Lab, git, make_template, run, snapshot, write
 
 sys.path.insert(0, str(HERE / "hooks"))
-import ladder
-import merging
+from engine_git import GitError
+from outcome import Refusal
+from record import read_state
+from template import template_commit
+from upgrade import upgrade
 
 EXAMPLES = int(
     os.environ.get("LADDER_EXAMPLES", "320")
@@ -89,15 +92,15 @@ class Bench:
         """The status of an upgrade, and what it said."""
         copy = self.lab.template(int(to[1]))
         template = json.loads((copy / "cookiecutter.json").read_text("utf-8"))
-        state = ladder.read_state(project)
+        state = read_state(project)
         context = template | state["default_context"] | {"maturity_level": LEVELS[to[0]], "_template": str(copy)}
-        origin = ladder.source(copy) | {"here": str(project)}
+        origin = template_commit(copy) | {"here": str(project)}
         with contextlib.redirect_stdout(io.StringIO()) as said:
             try:
-                return merging.upgrade(copy, project, context, origin), said.getvalue()
-            except ladder.Refusal as refusal:
+                return upgrade(copy, project, context, origin), said.getvalue()
+            except Refusal as refusal:
                 return REFUSED, str(refusal)
-            except ladder.GitError as error:
+            except GitError as error:
                 return REFUSED, f"git: {error}"
 
 

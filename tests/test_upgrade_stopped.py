@@ -17,8 +17,13 @@ import pytest
 from upgrading import CLEAN, LEVELS, REFUSED, Lab, commit, git, line, run, snapshot, write
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "hooks"))
-import ladder
-import merging
+import apply
+import upgrade
+from engine_git import GitError
+from outcome import Refusal
+from record import read_state
+from repository import Repository
+from template import template_commit
 
 MOMENTS = int(os.environ.get("LADDER_KILLS", "24"))
 
@@ -90,10 +95,10 @@ def test_killed_between_any_two_steps_of_putting_it_in_place(lab, project, monke
 
         return step
 
-    monkeypatch.setattr(merging, "restore", lambda *_: None)  # the killed cannot restore
-    for name in ("replace_index", "remove", "name_the_sides"):
-        monkeypatch.setattr(merging, name, counted(getattr(merging, name)))
-    real = merging.Repository.git
+    monkeypatch.setattr(apply, "restore", lambda *_: None)  # the killed cannot restore
+    for name in ("replace_index", "remove_file", "label_markers"):
+        monkeypatch.setattr(apply, name, counted(getattr(apply, name)))
+    real = Repository.git
 
     def half_way(self, *arguments, **options):
         if arguments[0] == "checkout-index" and next(steps) == at:
@@ -103,13 +108,13 @@ def test_killed_between_any_two_steps_of_putting_it_in_place(lab, project, monke
             raise Killed
         return real(self, *arguments, **options)
 
-    monkeypatch.setattr(merging.Repository, "git", half_way)
+    monkeypatch.setattr(Repository, "git", half_way)
     copy = lab.template(2)
     template = json.loads((copy / "cookiecutter.json").read_text())
-    context = template | ladder.read_state(project)["default_context"] | {"maturity_level": LEVELS["P"]}
-    origin = ladder.source(copy) | {"here": str(project)}
+    context = template | read_state(project)["default_context"] | {"maturity_level": LEVELS["P"]}
+    origin = template_commit(copy) | {"here": str(project)}
     try:
-        merging.upgrade(copy, project, context | {"_template": str(copy)}, origin)
+        upgrade.upgrade(copy, project, context | {"_template": str(copy)}, origin)
     except Killed:
         assert at < 8
     git(project, "reset", "-q", "--hard")
@@ -122,22 +127,22 @@ def test_interrupted(lab, project, monkeypatch):
     before = snapshot(project)
     copy = lab.template(2)
     template = json.loads((copy / "cookiecutter.json").read_text())
-    context = template | ladder.read_state(project)["default_context"] | {"_template": str(copy)}
-    origin = ladder.source(copy) | {"here": str(project)}
+    context = template | read_state(project)["default_context"] | {"_template": str(copy)}
+    origin = template_commit(copy) | {"here": str(project)}
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(merging, "remove", interrupt)
-    real = merging.restore
+    monkeypatch.setattr(apply, "remove_file", interrupt)
+    real = apply.restore
 
     def restore(*arguments):
         monkeypatch.undo()
         real(*arguments)
 
-    monkeypatch.setattr(merging, "restore", restore)
-    with pytest.raises(ladder.Refusal, match="interrupted"):
-        merging.upgrade(copy, project, context, origin)
+    monkeypatch.setattr(apply, "restore", restore)
+    with pytest.raises(Refusal, match="interrupted"):
+        upgrade.upgrade(copy, project, context, origin)
     assert snapshot(project) == before
     assert not git(project, "status", "--porcelain")
 
@@ -185,13 +190,13 @@ def test_a_disk_that_fills_up_half_way(lab, project, small_disk, monkeypatch, le
     before = snapshot(there)
     copy = lab.template(2)
     template = json.loads((copy / "cookiecutter.json").read_text())
-    context = template | ladder.read_state(there)["default_context"] | {"maturity_level": LEVELS["P"]}
-    origin = ladder.source(copy) | {"here": str(there)}
+    context = template | read_state(there)["default_context"] | {"maturity_level": LEVELS["P"]}
+    origin = template_commit(copy) | {"here": str(there)}
     filler = small_disk / "filler"
     filler.write_bytes(b"\0" * max(0, shutil.disk_usage(small_disk).free - left))
-    monkeypatch.setattr(merging, "too_little_space", lambda *_: None)  # as if another program took the room just now
-    with pytest.raises((ladder.Refusal, ladder.GitError, OSError)) as stopped:
-        merging.upgrade(copy, there, context | {"_template": str(copy)}, origin)
+    monkeypatch.setattr(upgrade, "missing_space", lambda *_: None)  # as if another program took the room just now
+    with pytest.raises((Refusal, GitError, OSError)) as stopped:
+        upgrade.upgrade(copy, there, context | {"_template": str(copy)}, origin)
     filler.unlink()
     if "reset --hard" in str(stopped.value):
         git(there, "reset", "-q", "--hard")

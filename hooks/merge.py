@@ -1,0 +1,171 @@
+"""Merge BASE, NEW and HEAD into one tree, in a temporary folder outside the project."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from engine_git import IDENTITY, git, run_git
+from outcome import Refusal
+from repository import Repository
+
+
+@dataclass
+class Merge:
+    """The result of a merge, none of which is in the project yet."""
+
+    tree: str
+    labels: dict[str, str] = field(default_factory=dict)  # commit -> the name of that side
+    stages: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)  # conflicting path -> mode, blob, stage
+    messages: dict[str, list[str]] = field(default_factory=dict)  # path -> what git says of it
+    kinds: dict[str, set[str]] = field(default_factory=dict)  # path -> the kinds of conflict it is part of
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+def merge_trees(repository: Repository, base: Path, new: Path, scratch: Path, theirs: str) -> Merge:
+    """Merge what changed from BASE to NEW into HEAD.
+
+    Args:
+        repository: The user's repository; nothing is written to it.
+        base: The folder of BASE, which is moved.
+        new: The folder of NEW, which is moved.
+        scratch: A temporary folder; the new objects of the merge are left in its folder "objects".
+        theirs: The name of NEW's side in conflicts.
+
+    Raises:
+        Refusal: If git is too old.
+    """
+    store = object_store(repository, scratch)
+    settings = settings_of_add(repository, scratch)
+    trees = {"yours": f"{repository.head}^{{tree}}"}
+    for name, folder in (("base", base), ("new", new)):
+        worktree = scratch / f"{name}-tree"
+        (worktree / repository.prefix).parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(worktree / repository.prefix)
+        trees[name] = write_tree(repository, worktree, scratch / "index", settings, store)
+    before = repository.git("commit-tree", "-m", "base", trees["base"], **IDENTITY, **store)
+    yours, other = (
+        repository.git("commit-tree", "-p", before, "-m", name, trees[name], **IDENTITY, **store)[:16]
+        for name in ("yours", "new")
+    )
+    status, output = run_git(repository.top, "merge-tree", "--write-tree", "-z", yours, other, ok=(0, 1, 129), **store)
+    if status == 129:
+        raise Refusal(f"git 2.38 or newer is needed to merge, this is {git(repository.top, 'version')}")
+    labels = {yours: "yours", other: theirs, before[:16]: "before"}
+    described = label_paths(repository, os.fsdecode(output), labels, scratch / "labelled", store)
+    merge = parse_merge(described, labels)
+    list_changes(repository, merge, store)
+    return merge
+
+
+def object_store(repository: Repository, scratch: Path) -> dict[str, str]:
+    """Return the environment in which git reads the repository's objects and writes new ones to the scratch folder."""
+    (scratch / "objects").mkdir()
+    objects = str(repository.objects)
+    if os.pathsep in objects:
+        objects = '"' + objects.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return {"GIT_OBJECT_DIRECTORY": str(scratch / "objects"), "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
+
+
+def settings_of_add(repository: Repository, scratch: Path) -> list[str]:
+    """Return git's options that make `git add` treat a rendered file as the repository treats its own."""
+    settings = ["-c", "core.safecrlf=false"]
+    if os.name != "nt":
+        settings += ["-c", "core.fileMode=true"]
+    attributes = [repository.top / ".gitattributes", repository.top / repository.prefix / ".gitattributes"]
+    if any(file.is_file() for file in attributes):
+        lines = [file.read_text("utf-8") for file in dict.fromkeys(attributes) if file.is_file()]
+        (scratch / "attributes").write_text("\n".join(lines), "utf-8")
+        settings += ["-c", f"core.attributesFile={scratch / 'attributes'}"]
+    return settings
+
+
+def write_tree(repository: Repository, worktree: Path, index: Path, settings: list[str], store: dict[str, str]) -> str:
+    """Return HEAD's tree with the project's folder replaced by that of another working tree.
+
+    Args:
+        repository: The user's repository.
+        worktree: The other working tree.
+        index: A temporary index.
+        settings: What `settings_of_add` returned.
+        store: What `object_store` returned.
+    """
+    where = {
+        "GIT_DIR": str(repository.folder),
+        "GIT_WORK_TREE": str(worktree),
+        "GIT_INDEX_FILE": str(index),
+        "GIT_LITERAL_PATHSPECS": "1",
+    } | store
+    git(worktree, "read-tree", "HEAD", **where)
+    git(worktree, *settings, "add", "-A", "-f", "--", repository.prefix or ".", **where)
+    return git(worktree, "write-tree", **where)
+
+
+def label_paths(
+    repository: Repository, described: str, labels: dict[str, str], index: Path, store: dict[str, str]
+) -> str:
+    """Rename the paths in which git put the commit of a side, such as path~1f3c: to path~yours.
+
+    git makes such a path where a file and a folder, or a file and a link, have the same one.
+
+    Args:
+        repository: The user's repository.
+        described: What `git merge-tree -z` printed, the tree first.
+        labels: The names of the sides, by their commits.
+        index: A temporary index.
+        store: What `object_store` returned.
+
+    Returns:
+        The same with the new names and a tree that has them; unchanged if one of them is in use.
+    """
+    if not any(f"~{commit}" in described for commit in labels):
+        return described
+    tree = described.partition("\0")[0]
+    listed = repository.git("ls-tree", "-r", "-z", tree, **store)
+    renamed = described
+    for commit, name in labels.items():
+        label = f"~{name.replace(' ', '-')}"
+        renamed, listed = (text.replace(f"~{commit}", label) for text in (renamed, listed))
+    paths = [PurePosixPath(entry.split("\t", 1)[1]) for entry in listed.split("\0")[:-1]]
+    folders = {folder for path in paths for folder in path.parents}
+    if len(set(paths)) < len(paths) or folders.intersection(paths):
+        return described
+    where = {"GIT_INDEX_FILE": str(index)} | store
+    repository.git("update-index", "-z", "--index-info", data=os.fsencode(listed), **where)
+    return repository.git("write-tree", **where) + renamed.removeprefix(tree)
+
+
+def parse_merge(described: str, labels: dict[str, str]) -> Merge:
+    """Return the merge that `git merge-tree -z` printed, with the names of the sides in place of their commits."""
+    tree, *parts = described.split("\0")
+    merge = Merge(tree, labels)
+    fields = iter(parts)
+    for line in fields:
+        if not line:
+            break
+        about, path = line.split("\t", 1)
+        mode, blob, stage = about.split(" ")
+        merge.stages.setdefault(path, []).append((mode, blob, stage))
+    for count in fields:
+        if not count:
+            break
+        paths = [next(fields) for _ in range(int(count))]
+        kind, message = next(fields), next(fields).strip()
+        if kind.startswith("CONFLICT"):
+            for commit, name in labels.items():
+                message = message.replace(commit, name)
+            for path in paths:
+                merge.messages.setdefault(path, []).append(message)
+                merge.kinds.setdefault(path, set()).add(kind.removeprefix("CONFLICT (").rstrip(")"))
+    return merge
+
+
+def list_changes(repository: Repository, merge: Merge, store: dict[str, str]) -> None:
+    """List the paths that the merge adds, changes and removes, in the merge itself."""
+    raw = repository.git("diff-tree", "-r", "-z", "--raw", "--no-renames", repository.head, merge.tree, **store)
+    parts = raw.split("\0")[:-1]
+    for line, path in zip(parts[::2], parts[1::2], strict=True):
+        {"A": merge.added, "D": merge.removed}.get(line[-1], merge.changed).append(path)
