@@ -10,8 +10,8 @@ def _():
     import marimo as mo
 
     data = import_module("{{ cookiecutter.__package }}.data")
-    quality = import_module("{{ cookiecutter.__package }}.quality")
-    return data, mo, quality
+    report = import_module("{{ cookiecutter.__package }}.datasets.report")
+    return data, mo, report
 
 
 @app.cell
@@ -30,21 +30,21 @@ def _(choice, data):
 
 
 @app.cell
-def _(mo, quality, rows):
-    mo.ui.table(quality.profile(rows))
+def _(mo, report, rows):
+    mo.ui.table(report.profile(rows))
     return
 
 
 @app.cell
 def _(rows, table):
-    # What data.py draws besides, such as series over time or some of the images.
-    list(table.pictures(rows).values()) if table.pictures else None
+    # The plots that data.py declares, such as series over time or some of the images.
+    list(table.plots(rows).values()) if table.plots else None
     return
 
 
 @app.cell
 def _(rows, table):
-    # How the features differ between the values of the target (or run with it, if it is a number).
+    # The median of each feature by class or, for a numeric target, its correlation with the target.
     numbers = rows.select_dtypes("number").columns.intersection(table.features)
     if rows[table.target].dtype.kind in "if":
         rows[numbers].corrwith(rows[table.target]).sort_values(key=abs, ascending=False)

@@ -6,8 +6,8 @@ To use your own table: name it in data/catalog.yaml, load it here, and describe 
 import pandas as pd
 import pandera.pandas as pa
 
-from . import catalog
-from .table import Table
+from .datasets import catalog
+from .datasets.table import Table
 
 MEASURES = [
     *("radius", "texture", "perimeter", "area", "smoothness"),

@@ -8,8 +8,8 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
 
-from . import catalog
-from .table import Table
+from .datasets import catalog
+from .datasets.table import Table
 
 
 def load_employment() -> pd.DataFrame:
@@ -36,7 +36,7 @@ TABLES = [
         target="employees",
         time="month",
         group="sector",
-        pictures=lines,
+        plots=lines,
         schema=pa.DataFrameSchema(
             {
                 "sector": pa.Column(str),

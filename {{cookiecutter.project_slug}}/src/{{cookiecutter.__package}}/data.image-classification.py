@@ -8,9 +8,8 @@ import pandas as pd
 import pandera.pandas as pa
 from matplotlib.figure import Figure
 
-from . import catalog
-from .parts import images
-from .table import Table
+from .datasets import catalog, images
+from .datasets.table import Table
 
 LABELS = [str(digit) for digit in range(10)]
 SHOWN = 50  # images in the report
@@ -27,7 +26,7 @@ def is_small(content: bytes) -> bool:
 
 
 def some_images(rows: pd.DataFrame) -> dict[str, Figure]:
-    """A few images of each label, for the report."""
+    """Plot a few images of each label, for the report."""
     few = rows.groupby("label").head(max(1, SHOWN // rows["label"].nunique())).sort_values("label").head(SHOWN)
     return {"Some of the images": images.sheet(few["content"], few["label"])}
 
@@ -38,7 +37,7 @@ TABLES = [
         load=load_digits,
         key="path",
         target="label",
-        pictures=some_images,
+        plots=some_images,
         schema=pa.DataFrameSchema(
             {
                 "path": pa.Column(str),

@@ -1,4 +1,4 @@
-"""When: thin Prefect flows around pipeline.py. `up` starts the server, the schedule and the service on this machine."""
+"""When: a thin Prefect flow around the retrain, and all servers of this machine together."""
 
 import os
 import signal
@@ -9,42 +9,49 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from . import ROOT
+from . import ROOT, Refused, from_environment
 
 os.environ.setdefault("PREFECT_HOME", str(ROOT / ".prefect"))
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_API_URL", "http://127.0.0.1:4200/api")
 
 from prefect import flow
+from pydantic_settings import BaseSettings
 
-from . import Refused, pipeline, run
+from .retraining import retrain as retraining
 
-CRON = os.environ.get("RETRAIN_CRON", "0 3 * * *")  # every night
 WAIT = 60  # seconds the server may take to start
+
+
+class Settings(BaseSettings):
+    """When models are retrained, and by which Prefect server."""
+
+    retrain_cron: str = "0 3 * * *"  # every night
+    prefect_api_url: str = "http://127.0.0.1:4200/api"  # a server that answers there is used, else one is started
 
 
 @flow(name="retrain", log_prints=True)
 def retrain(model: str = "", reason: str = "schedule") -> list[str]:
-    """The model named, or every model, retrained with nobody watching; fails if one failed."""
-    outcomes = pipeline.retrain([model] if model else [], reason, unattended=True)
-    if failed := [outcome.words for outcome in outcomes if outcome.state == "failed"]:
+    """Retrain the model named, or every model, with nobody watching; fail if one failed."""
+    outcomes = retraining.retrain([model] if model else [], reason, unattended=True)
+    if failed := [outcome.message for outcome in outcomes if outcome.state == "failed"]:
         raise Refused("; ".join(failed))
-    return [f"{outcome.model}: {outcome.words}" for outcome in outcomes]
+    return [f"{outcome.model}: {outcome.message}" for outcome in outcomes]
 
 
-def main(arguments: list[str]) -> None:
-    """Server, schedule and service run until this is stopped; what this started, it ends."""
-    port = arguments[0] if arguments else "8000"
-    started = []
+def up(port: int) -> None:
+    """Run server, schedule and service until stopped; end what this started."""
+    settings, started = from_environment(Settings), []
     try:
-        if not healthy():
-            place = urlsplit(os.environ["PREFECT_API_URL"])
+        if not healthy(settings.prefect_api_url):
+            place = urlsplit(settings.prefect_api_url)
             where = ["--host", place.hostname, "--port", str(place.port)]
             started.append(subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", *where]))
-            wait_for_server(started[0])
-        started.append(subprocess.Popen([sys.executable, "-m", f"{__package__}.serve", port]))
-        print(f"Prefect: {os.environ['PREFECT_API_URL'].removesuffix('/api')}  service: http://127.0.0.1:{port}/docs")
-        retrain.serve(name="nightly", cron=CRON, global_limit=1)
+            wait_for_server(settings.prefect_api_url, started[0])
+        started.append(subprocess.Popen([sys.executable, "-m", __package__, "serve", str(port)]))
+        server = settings.prefect_api_url.removesuffix("/api")
+        print(f"Prefect: {server}  service: http://127.0.0.1:{port}/docs", flush=True)
+        retrain.serve(name="nightly", cron=settings.retrain_cron, global_limit=1)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave one of them running
         for process in reversed(started):
@@ -52,22 +59,19 @@ def main(arguments: list[str]) -> None:
             process.wait(timeout=30)
 
 
-def wait_for_server(server: subprocess.Popen) -> None:
-    """The server answers; raises Refused if it ended or takes too long."""
+def wait_for_server(address: str, server: subprocess.Popen) -> None:
+    """Wait until the server answers; raise Refused if it ended or takes too long."""
     deadline = time.monotonic() + WAIT
-    while not healthy():
+    while not healthy(address):
         if server.poll() is not None or time.monotonic() > deadline:
             raise Refused("Prefect's server did not start: see what it printed above")
         time.sleep(0.2)
 
 
-def healthy() -> bool:
+def healthy(address: str) -> bool:
+    """Return whether a Prefect server answers at this address."""
     try:
-        with urlopen(f"{os.environ['PREFECT_API_URL']}/health", timeout=2) as answer:  # noqa: S310
+        with urlopen(f"{address}/health", timeout=2) as answer:  # noqa: S310 - an address of our own settings
             return answer.status == 200
     except (URLError, OSError):
         return False
-
-
-if __name__ == "__main__":
-    run(main)

@@ -1,43 +1,47 @@
-"""Which class a row belongs to, with a probability for each, on whatever data.py declares: half linear, half trees."""
+"""Classify rows: the mean of a logistic regression's and boosted trees' probabilities."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import pandas as pd
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from ..parts import classes, tabular
-from ..table import Table
+from ..datasets.table import Table
+from ..features import classes, tabular
 
 PRIMARY = "log_loss"
 TRUSTED = tabular.TRUSTED
-losses, metrics, pictures = classes.losses, classes.metrics, classes.pictures
+losses, metrics, plots = classes.losses, classes.metrics, classes.plots
 
 
 @dataclass(frozen=True)
 class Params:
-    seed: int = 0
-    learning_rate: float = 0.1
-    rounds: int = 100
-    leaves: int = 15
+    """Parameters that params.yaml may set."""
+
+    seed: NonNegativeInt = 0
+    learning_rate: PositiveFloat = 0.1
+    rounds: PositiveInt = 100  # trees, for each class if there are more than two
+    leaves: Annotated[int, Field(ge=2)] = 15  # of a tree at most
 
 
 def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
-    """Encoder, then the mean of a logistic regression and boosted trees: sound on small data, able on large."""
+    """Fit an encoder and a soft vote of logistic regression (for small data) and boosted trees (for large)."""
     trees = HistGradientBoostingClassifier(**tabular.boosting(params))
     return _fitted(VotingClassifier([("linear", _logistic()), ("trees", trees)], voting="soft"), rows, table)
 
 
 def baselines(rows: pd.DataFrame, table: Table, params: Params) -> dict[str, Pipeline]:
-    """What is simpler: the classes' shares, and a logistic regression."""
+    """Fit the class frequencies (`naive`) and a logistic regression (`linear`)."""
     naive = DummyClassifier(strategy="prior")
     return {"naive": _fitted(naive, rows, table), "linear": _fitted(_logistic(), rows, table)}
 
 
 def predict(estimator: Pipeline, rows: pd.DataFrame) -> pd.DataFrame:
-    """The most probable class, and `probability_<class>` for each."""
+    """Return the most probable class as `prediction`, and `probability_<class>` for each class."""
     return classes.predicted(estimator.predict_proba(rows), estimator.classes_, rows.index)
 
 

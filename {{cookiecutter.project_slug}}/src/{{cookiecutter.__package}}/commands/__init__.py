@@ -1,0 +1,1 @@
+"""The commands of each level above the first: COMMANDS of every module here are added to the command line."""

@@ -1,0 +1,117 @@
+"""Train, promote, predict and serve."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from .. import Refused
+
+
+def model_names(required: bool = False) -> Callable:
+    """Return a click argument of model names; several in one text are split, since names hold no blanks."""
+
+    def split(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> list[str]:
+        return [name for each in value for name in each.split()]
+
+    return click.argument("models", nargs=-1, required=required, callback=split)
+
+
+@click.command()
+@model_names()
+def train(models: list[str]) -> None:
+    """Fit, score and record MODELS, or all of them; promotes nothing."""
+    from ..registry import provenance, versions
+    from ..training import evaluate, report, workspace
+    from ..training import train as stages
+    from ..training.contract import load_models
+
+    for model in load_models(models):
+        start = time.perf_counter()
+        with workspace.training_lock():
+            made_of = provenance.current(model.name)
+            for name, stage in (("split", stages.split), ("fit", stages.fit), ("score", evaluate.score)):
+                click.echo(f"{model.name}: {name}")
+                stage(model)
+            scores = evaluate.read_scores(model)
+            number, fresh = versions.record_version(model, scores, made_of)
+            report.write_report(model)
+            if fresh:
+                versions.add_files(model.name, number, [model.files.card, model.files.report])
+        novelty = "is new" if fresh else "already holds exactly this model"
+        seconds = time.perf_counter() - start
+        click.echo(f"{model.name}: version {number} {novelty}; {evaluate.summary(scores)}; {seconds:.1f} s")
+        click.echo(f"  report: reports/{model.name}.html; to serve it: uv run just promote {number} {model.name}")
+
+
+@click.command()
+@model_names()
+def evaluate(models: list[str]) -> None:
+    """Score MODELS, or all, as last trained and write their reports again."""
+    from ..training import evaluate, report, workspace
+    from ..training.contract import load_models
+
+    for model in load_models(models):
+        with workspace.training_lock():
+            evaluate.score(model)
+            report.write_report(model)
+        scores = evaluate.summary(evaluate.read_scores(model))
+        click.echo(f"{model.name}: {scores}; report: reports/{model.name}.html")
+
+
+@click.command()
+@click.argument("version")
+@model_names()
+def promote(version: str, models: list[str]) -> None:
+    """Let VERSION of a model serve, whatever the gate said."""
+    from ..registry import deployments
+    from ..training.params import single_name
+
+    model = single_name(models)
+    before = deployments.promote(model, version, reason="by hand")
+    click.echo(f"{model}: version {version} serves" + (f"; version {before} can be rolled back to" if before else ""))
+
+
+@click.command()
+@model_names()
+@click.option("--all", "every", is_flag=True, help="Roll back every model that serves.")
+def rollback(models: list[str], every: bool) -> None:
+    """Let the version that served before serve again, of the MODELS named or of the only one that serves."""
+    from ..registry import deployments
+
+    serving = deployments.serving_models()
+    if not serving:
+        raise Refused("no model has a champion yet, so there is nothing to roll back")
+    if not models and not every and len(serving) > 1:
+        raise Refused(f"say which model, or --all: {', '.join(serving)}")
+    for model in models or serving:
+        version = deployments.rollback(model, reason="by hand")
+        click.echo(f"{model}: version {version} serves again")
+
+
+@click.command()
+@click.argument("rows", type=click.Path(path_type=Path))
+@click.argument("predictions", type=click.Path(path_type=Path))
+@model_names()
+def predict(rows: Path, predictions: Path, models: list[str]) -> None:
+    """Write PREDICTIONS, by the champion, for each row of ROWS (.csv or .parquet)."""
+    from ..serving import batch
+    from ..training.contract import load_model
+    from ..training.params import single_name
+
+    name = single_name(models)
+    number, total = batch.predict_file(rows, predictions, name, load_model(name).table.keys)
+    click.echo(f"{name} version {number}: {total} predictions in {predictions}")
+
+
+@click.command()
+@click.argument("port", type=click.IntRange(1, 65535), default=8000)
+def serve(port: int) -> None:
+    """Serve the champions over HTTP on PORT, until stopped; set SERVE_HOST to be reached from outside."""
+    from ..serving import app
+
+    app.serve(port)
+
+
+COMMANDS = [train, evaluate, promote, rollback, predict, serve]

@@ -1,0 +1,103 @@
+"""Retrain through the gate; see, restore and clean up what it made."""
+
+import time
+from pathlib import Path
+
+import click
+
+from .. import Refused
+from .model import model_names
+
+SHOWN = 10  # differences shown after a restore
+
+
+@click.command()
+@model_names()
+def retrain(models: list[str]) -> None:
+    """Take new data, recompute what changed, record, judge and promote, for MODELS or all of them."""
+    from ..retraining.retrain import retrain
+
+    outcomes = retrain(models, reason="by hand")
+    if failed := [outcome.model for outcome in outcomes if outcome.state == "failed"]:
+        raise Refused(f"{', '.join(failed)} not retrained; what served before still serves")
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["split", "fit", "score", "all"]))
+@model_names()
+def stage(name: str, models: list[str]) -> None:
+    """Run one stage of MODELS, or all stages, as dvc.yaml does; records nothing."""
+    from ..retraining.stages import STAGES, run_stage
+    from ..training.contract import load_models
+
+    for model in load_models(models):
+        for each in STAGES if name == "all" else [name]:
+            run_stage(each, model)
+
+
+@click.command()
+@click.argument("port", type=click.IntRange(1, 65535), default=8000)
+def up(port: int) -> None:
+    """Run Prefect's server, the nightly retrain and the service on PORT, until stopped."""
+    from .. import flows
+
+    flows.up(port)
+
+
+@click.command()
+@click.argument("version", default="")
+@model_names()
+def lineage(version: str, models: list[str]) -> None:
+    """Show what VERSION, or the champion, was made of."""
+    from ..retraining.lineage import describe_version, newest
+    from ..training.params import model_blocks
+
+    if version and not version.isdigit():
+        version, models = "", [version, *models]
+    for model in model_blocks(models):
+        click.echo("\n".join(describe_version(model, version or newest(model))))
+
+
+@click.command()
+@model_names()
+def history(models: list[str]) -> None:
+    """Show every version with its verdict, and every deployment with its reason."""
+    from ..retraining.lineage import history
+    from ..training.params import model_blocks
+
+    for model in model_blocks(models):
+        click.echo("\n".join(history(model)))
+
+
+@click.command()
+@click.argument("version")
+@model_names()
+@click.option("--to", default="", help="An empty folder; by default one below restored/.")
+def restore(version: str, models: list[str], to: str) -> None:
+    """Make VERSION again beside the project and prove it identical, or show what differs."""
+    from ..retraining.restore import restore
+    from ..training.params import single_name
+
+    start, model = time.perf_counter(), single_name(models)
+    folder, changed = restore(model, version, Path(to) if to else None)
+    click.echo(f"{model} version {version} is restored in {folder} ({time.perf_counter() - start:.1f} s)")
+    click.echo(f"  when done with it: git worktree remove --force {folder}")
+    if changed:
+        shown = "\n".join(f"  {line}" for line in changed[:SHOWN])
+        raise Refused(f"{model} version {version}, made again, is not the same:\n{shown}")
+    click.echo("  identical: model file, predictions and every metric")
+
+
+@click.command()
+def clean() -> None:
+    """Mend DVC's cache, and free what no version and no file here needs."""
+    from ..retraining.cleanup import clean
+
+    done = clean()
+    click.echo(f"DVC's cache: {done.broken} broken files mended or dropped, {done.freed} freed that no version needs")
+    if done.unknown:
+        click.echo(f"  nothing is freed while the content of {done.unknown} folders is unknown here: uv run dvc fetch")
+    click.echo(f"MLflow: {done.runs} runs deleted that made no version")
+
+
+COMMANDS = [retrain, stage, up, lineage, history, restore, clean]

@@ -1,0 +1,164 @@
+"""Sources -> snapshots: immutable parquet files under data/raw/, verified against data/catalog.lock."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from .. import ROOT, Refused, atomic_write, first_line, validated
+from .readers import Source, read_source
+
+BATCH = 100_000  # rows hashed at a time
+ADVICE = "bring it back from where the team keeps it, or delete it and run `uv run just data`"
+_candidates: ContextVar[dict | None] = ContextVar("candidates", default=None)
+
+
+def sources(root: Path = ROOT) -> list[Source]:
+    """Return the entries of data/catalog.yaml; raise Refused naming the first one that is wrong."""
+    path = root / "data" / "catalog.yaml"
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise Refused(f"data/catalog.yaml cannot be read: {first_line(error)}") from error
+    if not isinstance(entries, dict) or not entries:
+        raise Refused("data/catalog.yaml names no source: add one, as its comments show")
+    return [_source(name, entry) for name, entry in entries.items()]
+
+
+def _source(name: str, entry: dict) -> Source:
+    if not isinstance(entry, dict):
+        raise Refused(f"source {name} in data/catalog.yaml has no content: give it a file or a query")
+    return validated(Source, {**entry, "name": str(name)}, f"data/catalog.yaml: source {name}")
+
+
+@contextmanager
+def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
+    """Read every source; inside the block `read` gives the new rows.
+
+    The lock file is written only when the block ends without an error, so a failed check leaves the version of the
+    data and the snapshots as they were.
+
+    Args:
+        root: The project's folder.
+        keep: Whether the lock file is written at all.
+
+    Yields:
+        The names of the sources whose content changed.
+    """
+    lock, made = locked(root), []
+    token = _candidates.set(None)
+    try:
+        candidates = {source.name: _snapshot(source, lock.get(source.name), root, made) for source in sources(root)}
+        _candidates.set(candidates)
+        yield [name for name, entry in candidates.items() if lock.get(name, {}).get("sha256") != entry["sha256"]]
+    except BaseException:
+        for path in made:
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        _candidates.reset(token)
+    if keep and candidates != lock:
+        write_lock(candidates, root)
+
+
+def read(name: str, root: Path = ROOT) -> pd.DataFrame:
+    """Return the rows of a source's snapshot, verified by their hash.
+
+    Raises:
+        Refused: If the source is unknown, or its snapshot is missing, damaged or not the one that the lock names.
+    """
+    lock = _candidates.get()
+    entry = (locked(root) if lock is None else lock).get(name)
+    if entry is None:
+        known = [source.name for source in sources(root)]
+        if name not in known:
+            raise Refused(f"data/catalog.yaml has no source {name!r}, only {', '.join(known)}")
+        raise Refused(f"there is no snapshot of {name} yet: run `uv run just data`")
+    path = snapshot_path(name, entry["sha256"], root)
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError as error:
+        raise Refused(f"the snapshot {path.relative_to(root).as_posix()} is missing: {ADVICE}") from error
+    except (OSError, pa.ArrowException) as error:
+        raise Refused(f"the snapshot {path.relative_to(root).as_posix()} is damaged: {ADVICE}") from error
+    if content_hash(table) != entry["sha256"]:
+        raise Refused(f"the snapshot {path.relative_to(root).as_posix()} is not what the lock names: {ADVICE}")
+    return table.to_pandas()
+
+
+def locked(root: Path = ROOT) -> dict[str, dict]:
+    """Return what data/catalog.lock records of each source: hash, rows, columns and time of its snapshot."""
+    path = root / "data" / "catalog.lock"
+    try:
+        lock = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise Refused("data/catalog.lock is not JSON any more: take it back with `git checkout`") from error
+    if not isinstance(lock, dict) or not all(isinstance(entry, dict) and "sha256" in entry for entry in lock.values()):
+        raise Refused("data/catalog.lock names no snapshots any more: take it back with `git checkout`")
+    return lock
+
+
+def write_lock(entries: dict[str, dict], root: Path = ROOT) -> None:
+    """Write data/catalog.lock: from now on these snapshots are the version of the data."""
+    with atomic_write(root / "data" / "catalog.lock") as path:
+        path.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8", newline="\n")
+
+
+def complete(root: Path = ROOT) -> bool:
+    """Return whether every source has its snapshot here: not so in a fresh project or a fresh clone."""
+    lock = locked(root)
+    return all(s.name in lock and snapshot_path(s.name, lock[s.name]["sha256"], root).exists() for s in sources(root))
+
+
+def content_hash(rows: pd.DataFrame | pa.Table) -> str:
+    """Return the SHA-256 over column names, types and values in their order; file format and batches do not matter."""
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
+    table = table.replace_schema_metadata(None)  # pandas' own hints are not content
+    digest = sha256(json.dumps([[field.name, str(field.type)] for field in table.schema]).encode())
+    for start in range(0, table.num_rows, BATCH):
+        frame = table.slice(start, BATCH).to_pandas()
+        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def snapshot_path(name: str, digest: str, root: Path = ROOT) -> Path:
+    """Return where the snapshot of a source with this hash is kept."""
+    return root / "data" / "raw" / name / f"{digest[:16]}.parquet"
+
+
+def _snapshot(source: Source, before: dict | None, root: Path, made: list[Path]) -> dict:
+    """Read a source into a snapshot.
+
+    Args:
+        source: The catalogue's entry.
+        before: What the lock has of it, if anything.
+        root: The project's folder.
+        made: Receives the path of a new file.
+
+    Returns:
+        The lock's entry for what the source holds now; `before` itself if that is the same.
+    """
+    table = read_source(source, root)
+    try:
+        digest = content_hash(table)
+    except (TypeError, ValueError) as error:  # lists, objects
+        raise Refused(f"source {source.name} has a column that is no plain value: {first_line(error)}") from error
+    path = snapshot_path(source.name, digest, root)
+    if not path.exists():
+        made.append(path)
+        with atomic_write(path) as part:
+            pq.write_table(table.replace_schema_metadata(None), part)
+    if before and before["sha256"] == digest:
+        return before
+    taken = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"sha256": digest, "rows": table.num_rows, "columns": table.num_columns, "taken": taken}

@@ -1,0 +1,87 @@
+"""Check and decode image files; the only module that imports Pillow."""
+
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .. import BadRows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # formats that Pillow may decode
+BYTES = 20_000_000  # largest file
+SIDE = 8_000  # largest width and height, in pixels
+BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # raised by Pillow for bad files
+
+
+def readable(content: bytes) -> bool:
+    """Return whether the bytes are a complete image within the limits; use it as a check in a schema."""
+    return not trouble(content)
+
+
+def trouble(content: bytes) -> str:
+    """Return why the bytes cannot be used as an image, or an empty text if they can."""
+    try:
+        pixels(content, 1)
+    except BadRows as bad:
+        return str(bad)
+    return ""
+
+
+def size(content: bytes) -> tuple[int, int]:
+    """Return width and height in pixels, read from the file's header.
+
+    Raises:
+        BadRows: The file is no image, or is too large, animated, or of more than 8 bits per channel.
+    """
+    if len(content) > BYTES:
+        raise BadRows(f"the file has {len(content):,} bytes, at most {BYTES:,} are read")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise BadRows(f"the image has {image.n_frames} frames: send one of them")
+            if max(image.size) > SIDE:
+                raise BadRows(f"the image has {image.width} x {image.height} pixels: make it at most {SIDE} a side")
+            if image.mode.startswith(("I", "F")):
+                raise BadRows("the image has more than 8 bits per channel: convert it to 8 bits")
+            return image.size
+    except BROKEN as error:
+        raise BadRows(f"the file is no image that can be read, of {', '.join(FORMATS)}") from error
+
+
+def pixels(content: bytes, side: int) -> np.ndarray:
+    """Return the image as RGB pixels, `(side, side, 3)` of uint8.
+
+    The image is turned upright by its EXIF orientation, put on white where it is transparent, and resized to a square.
+
+    Raises:
+        BadRows: The file cannot be decoded, or `size` refuses it.
+    """
+    size(content)
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            image.draft("RGB", (2 * side, 2 * side))  # decode a large JPEG at reduced size
+            seen = ImageOps.exif_transpose(image).convert("RGBA")
+    except BROKEN as error:
+        raise BadRows("the image is cut off or damaged") from error
+    white = Image.new("RGBA", seen.size, "white")
+    return np.asarray(Image.alpha_composite(white, seen).convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
+
+
+def sheet(contents: Iterable[bytes], words: Iterable[str], across: int = 10) -> "Figure":
+    """Return a figure of the images, `across` in a row, each titled with its words."""
+    from matplotlib.figure import Figure  # only reports plot: the service must not load it
+
+    pairs = list(zip(contents, words, strict=True))
+    down = max(1, -(-len(pairs) // across))
+    figure = Figure(figsize=(12, 1.35 * down), layout="constrained")
+    for axis in (axes := figure.subplots(down, across, squeeze=False)).flat:
+        axis.set_axis_off()
+    for axis, (content, title) in zip(axes.flat, pairs, strict=False):
+        axis.imshow(pixels(content, min(96, max(size(content)))))
+        axis.set_title(title, fontsize=8)
+    return figure

@@ -1,0 +1,5 @@
+"""Encoders, metrics and plots that models share: the team's files; a change here refits every model that imports them.
+
+Public names keep their meaning and signature between releases. Former names (`classes.pictures`, `seasons.rhythm`) are
+removed in 0.5.
+"""

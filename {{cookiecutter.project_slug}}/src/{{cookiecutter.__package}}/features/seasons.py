@@ -1,0 +1,319 @@
+"""Series on a regular time grid, and the requests, losses, metrics and plots of models that forecast them."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .. import BadRows, Refused
+from ..datasets.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+SEASONS = {  # pandas frequency, coarsest first: season length in steps
+    **{"YS-{month}": 1, "YE-{month}": 1, "QS-{month}": 4, "QE-{month}": 4, "MS": 12, "ME": 12, "W-{day}": 52},
+    **{"B": 5, "D": 7, "h": 24, "30min": 48, "15min": 96, "5min": 12, "min": 60},
+}
+HISTORY, END = "history", "history_end"  # inputs besides the table's columns: values, and the time of the last one
+SCALE, STEP = "naive_error", "steps_ahead"  # added to held-out rows for losses, metrics and plots
+MIN_HISTORY = 3  # values that a history must have
+MAX_STEPS = 100_000  # between the earliest and the latest time of one prediction
+SHOWN = 12  # series plotted
+
+
+@dataclass(frozen=True)
+class Frequency:
+    """The frequency of a time grid, with season length and forecast horizon in steps."""
+
+    frequency: str  # a pandas frequency, such as "MS"
+    season_length: int
+    horizon: int
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, table: Table, params: Any) -> "Frequency":
+        """Infer the frequency from the time column; `season` and `horizon` of the parameters override, unless 0.
+
+        Raises:
+            Refused: The table has no time column, or its times have no regular frequency.
+        """
+        if not table.time:
+            raise Refused(f"table {table.name} has no time column: declare one in data.py")
+        frequency, season = infer_frequency(rows[table.time])
+        season = params.season or season
+        return cls(frequency, season, params.horizon or (season if 4 <= season <= 24 else 12))
+
+    @property
+    def window(self) -> int:
+        """Return the number of last values of a history that are used."""
+        return max(3 * self.season_length, 40)
+
+    @property
+    def lags(self) -> list[int]:
+        """Return the lags used as features, in steps."""
+        season = self.season_length
+        return sorted({1, 2, 3, *(lag for lag in (season - 1, season, season + 1) if lag > 0)})
+
+    @property
+    def date_features(self) -> list[str]:
+        """Return the attributes of a timestamp used as features."""
+        known = {"Y": [], "Q": ["quarter"], "M": ["month"], "W": ["month"]}
+        return known.get(self.frequency[0], ["hour", "dayofweek"] if self.frequency[-1] in "hn" else ["dayofweek"])
+
+
+class History(NamedTuple):
+    """The last known values of one series."""
+
+    end: pd.Timestamp  # the time of the last value
+    values: np.ndarray  # (steps,), one per step of the grid
+
+
+def infer_frequency(times: pd.Series) -> tuple[str, int]:
+    """Return the coarsest pandas frequency on which all times lie, gaps allowed, and its season length in steps.
+
+    Raises:
+        Refused: The times have no regular frequency, or only in their own time zone.
+    """
+    seen = pd.DatetimeIndex(naive(times).unique()).sort_values()
+    words = {"month": MONTHS[seen[0].month - 1], "day": DAYS[seen[0].day_of_week]}
+    zone = getattr(times.dt, "tz", None)
+    for pattern, season in SEASONS.items():
+        frequency = pattern.format(**words)
+        if zone is not None and pattern == "h" and _daily(times):
+            raise Refused(f"column {times.name!r} is daily only in its own time zone: drop the zone in data.py")
+        if len(seen) > 1 and seen.isin(pd.date_range(seen[0], seen[-1], freq=frequency)).all():
+            return frequency, season
+    raise Refused(
+        f"column {times.name!r} has no regular frequency, from yearly to every minute: resample it in data.py"
+    )
+
+
+rhythm = infer_frequency  # former name, removed in 0.5
+
+
+def _daily(times: pd.Series) -> bool:
+    """Return whether all rows have the same local time of day."""
+    return times.dt.tz_localize(None).dt.time.nunique() == 1
+
+
+def naive(times: pd.Series) -> pd.Series:
+    """Return the times in UTC, without time zone."""
+    return pd.to_datetime(times, utc=True).dt.tz_localize(None).astype("datetime64[us]")
+
+
+def names(rows: pd.DataFrame, table: Table) -> pd.Series:
+    """Return the name of each row's series: its group, or the table's name if the table has no groups."""
+    return rows[table.group].map(name).astype(str) if table.group else pd.Series(table.name, index=rows.index)
+
+
+def name(value: Any) -> str:
+    """Return the name of a series as text, the same for 7 and 7.0: an integer may become a float through JSON."""
+    whole = isinstance(value, float | np.floating) and value.is_integer()
+    return str(int(value)) if whole else str(value)
+
+
+def wide(rows: pd.DataFrame, table: Table, frequency: str) -> pd.DataFrame:
+    """Return the target on the time grid, `(times, series)`, NaN where a series has no value.
+
+    Raises:
+        Refused: A series has two rows at one time, or a row between the times of the grid.
+    """
+    keyed = pd.DataFrame({"series": names(rows, table), "time": naive(rows[table.time])})
+    if (doubled := keyed.duplicated()).any():
+        first = keyed[doubled].iloc[0]
+        raise Refused(
+            f"series {first['series']!r} has two rows at {first['time']}: declare the column that identifies a series "
+            "as group in data.py"
+        )
+    values = pd.Series(rows[table.target].to_numpy(float, na_value=np.nan), pd.MultiIndex.from_frame(keyed))
+    grid = pd.date_range(keyed["time"].min(), keyed["time"].max(), freq=frequency)
+    if (off := ~keyed["time"].isin(grid)).any():
+        first = keyed[off].iloc[0]
+        raise Refused(f"series {first['series']!r} has a row at {first['time']}, which is off the grid ({frequency})")
+    return values.unstack("series").reindex(grid)
+
+
+def trimmed(values: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return each series of a `(times, series)` frame from its first to its last known value."""
+    return {
+        name: values[name].loc[values[name].first_valid_index() : values[name].last_valid_index()] for name in values
+    }
+
+
+def filled(values: np.ndarray) -> np.ndarray:
+    """Return the values, `(steps,)`, with gaps interpolated linearly and missing ends set to the nearest value."""
+    known = np.flatnonzero(np.isfinite(values))
+    return np.interp(np.arange(len(values)), known, values[known])
+
+
+def long(histories: list[History], frequency: str, min_length: int) -> pd.DataFrame:
+    """Return histories in long format, with mlforecast's columns `unique_id` (the position), `ds` and `y`.
+
+    A history shorter than `min_length` is padded at its start with its first value.
+    """
+    padded = [(end, np.pad(own, (max(0, min_length - len(own)), 0), mode="edge")) for end, own in histories]
+    grids = [pd.date_range(end=end, periods=len(own), freq=frequency) for end, own in padded]
+    places = np.repeat(np.arange(len(padded)), [len(own) for _, own in padded])
+    return pd.DataFrame(
+        {"unique_id": places, "ds": np.concatenate(grids), "y": np.concatenate([own for _, own in padded])}
+    )
+
+
+def mean_absolute_change(histories: list[History]) -> np.ndarray:
+    """Return the mean absolute difference of consecutive values, `(histories,)`, positive also for constant ones."""
+    return np.array([max(np.abs(np.diff(values)).mean(), 1e-9) for _, values in histories])
+
+
+def naive_error(values: np.ndarray, season: int) -> float:
+    """Return the in-sample mean absolute error of the seasonal naive forecast, the scale of MASE.
+
+    Where it is undefined or 0, return that of the naive forecast, else the mean absolute value, else 1. See Hyndman and
+    Koehler (2006), "Another look at measures of forecast accuracy".
+
+    Args:
+        values: A series, `(steps,)`, NaN in its gaps.
+        season: Season length in steps.
+    """
+    for step in (season, 1):
+        errors = np.abs(values[step:] - values[:-step])
+        if np.isfinite(errors).any() and (error := np.nanmean(errors)) > 0:
+            return float(error)
+    level = np.nanmean(np.abs(values)) if np.isfinite(values).any() else 0
+    return float(level) or 1.0
+
+
+def extrapolated(method: str, histories: list[History], count: int, season: int) -> np.ndarray:
+    """Return the naive, seasonal naive or drift forecast of `count` steps, `(histories, count)`."""
+    last = np.array([values[-1] for _, values in histories])  # (histories,)
+    ahead = np.arange(1, count + 1)  # (count,)
+    if method == "naive":
+        return np.repeat(last[:, None], count, axis=1)
+    if method == "drift":
+        slopes = [(values[-1] - values[0]) / (len(values) - 1) for _, values in histories]
+        return last[:, None] + np.outer(slopes, ahead)
+    cycles = [values[-season:] for _, values in histories]
+    return np.array([cycle[(ahead - 1) % len(cycle)] for cycle in cycles])
+
+
+def steps_between(ends: pd.Series, times: pd.Series, frequency: str) -> np.ndarray:
+    """Return the steps from the end of each row's history to the row's time, `(rows,)`, negative if it is earlier.
+
+    Raises:
+        BadRows: A time is missing or not on the grid of the frequency, or all span more than MAX_STEPS.
+    """
+    if times.isna().any():
+        raise BadRows(f"column {times.name!r} is empty in {times.isna().sum()} rows: send the time to forecast")
+    start, stop = ends.min(), max(times.max(), ends.max())
+    step = pd.date_range("2001-01-01", periods=2, freq=frequency)
+    if (stop - start) / (step[1] - step[0]) > MAX_STEPS:
+        raise BadRows(f"columns {times.name!r} and {END!r} are more than {MAX_STEPS} steps apart")
+    grid = pd.date_range(start, stop, freq=frequency)
+    last, at = grid.get_indexer(ends), grid.get_indexer(times)
+    if (last < 0).any() or (at < 0).any():
+        wrong = ends[last < 0].iloc[0] if (last < 0).any() else times[at < 0].iloc[0]
+        raise BadRows(f"{wrong} is not on the time grid of the series (frequency {frequency})")
+    return at - last
+
+
+def prediction_requests(rows: pd.DataFrame, held: pd.Series, table: Table, params: Any) -> pd.DataFrame:
+    """Return the held-out rows with the history known at each forecast origin.
+
+    The first origin is the last training time; the next ones follow one horizon apart. Rows of series with fewer than
+    MIN_HISTORY values at their origin are left out.
+
+    Args:
+        rows: All rows of the table.
+        held: Which of them are held out (boolean, by their index).
+        table: The table of the rows.
+        params: The parameters that set horizon and season.
+
+    Returns:
+        The rows with `history` (list of floats, NaN in gaps), `history_end` (time of its last value), `naive_error`
+        (unit of the target) and `steps_ahead` (1 to horizon).
+
+    Raises:
+        Refused: The table has a column of one of these names, or no regular frequency.
+    """
+    frequency = Frequency.of(rows[~held] if (~held).any() else rows, table, params)
+    if clash := {HISTORY, END, SCALE, STEP} & set(rows):
+        raise Refused(f"table {table.name} has a column {min(clash)!r}, a name the forecaster adds: rename the column")
+    values = wide(rows, table, frequency.frequency)  # (times, series)
+    times, series = naive(rows[table.time]), names(rows, table)
+    last = values.index.get_loc(times[~held].max()) if (~held).any() else 0  # position of the last training time
+    scales = {name: _scale(values[name].to_numpy(), last, frequency.season_length) for name in values}
+    requests = []
+    for i, time, name in zip(rows.index[held], times[held], series[held], strict=True):
+        position = values.index.get_loc(time)
+        origin = last + (position - last - 1) // frequency.horizon * frequency.horizon
+        history = values[name].to_numpy()[max(0, origin + 1 - frequency.window) : max(0, origin + 1)]  # (<= window,)
+        if np.isfinite(history).sum() >= MIN_HISTORY:
+            first = np.flatnonzero(np.isfinite(history))[0]
+            requests.append((i, values.index[origin], history[first:].tolist(), scales[name], position - origin))
+    added = pd.DataFrame(requests, columns=["row", END, HISTORY, SCALE, STEP]).set_index("row")
+    return rows.loc[added.index].assign(**{name: added[name] for name in added})
+
+
+def _scale(values: np.ndarray, last: int, season: int) -> float:
+    """Return the naive error of a series up to position `last`; of all its values if those are too few."""
+    training = values[: last + 1]
+    return naive_error(training if np.isfinite(training).sum() > season else values, season)
+
+
+def losses(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> np.ndarray:
+    """Return the absolute scaled error of each row, `(rows,)`."""
+    return np.abs(_errors(rows, predictions, table)) / rows[SCALE].to_numpy()
+
+
+def metrics(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, float]:
+    """Return errors in the target's unit, the interval's coverage, and its mean width in naive errors."""
+    errors = _errors(rows, predictions, table)
+    truth = rows[table.target].to_numpy(float)
+    found = {"mae": np.abs(errors).mean(), "rmse": np.sqrt(np.square(errors).mean()), "bias": errors.mean()}
+    inside = (predictions["low"] <= truth) & (truth <= predictions["high"])
+    width = (predictions["high"] - predictions["low"]).to_numpy() / rows[SCALE].to_numpy()
+    found |= {"coverage": inside.mean(), "band_width": width.mean()}
+    return {name: float(value) for name, value in found.items()}
+
+
+def _errors(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> np.ndarray:
+    return predictions["prediction"].to_numpy() - rows[table.target].to_numpy(float)
+
+
+def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, "Figure"]:
+    """Return figures of the first series with their forecasts, and of error and coverage by steps ahead."""
+    from matplotlib.figure import Figure  # only reports plot: the service must not load it
+
+    truth = rows[table.target].to_numpy(float)
+    inside = predictions["low"].le(truth) & predictions["high"].ge(truth)
+    scores = pd.DataFrame({"mase": losses(rows, predictions, table), "inside": inside}, rows.index)
+    series = names(rows, table)
+    shown = list(dict.fromkeys(series))[:SHOWN]
+    height = -(-len(shown) // 3)
+    figure = Figure(figsize=(12, 2.3 * height), layout="constrained")
+    for axis, name in zip(figure.subplots(height, 3, squeeze=False).flat, shown, strict=False):
+        _plot_series(axis, rows[series == name], predictions, table)
+        axis.set_title(f"{name}: MASE {scores.loc[series == name, 'mase'].mean():.2f}", fontsize=9)
+    by_step = scores.groupby(rows[STEP]).mean()
+    steps = Figure(figsize=(12, 3), layout="constrained")
+    for axis, (column, title) in zip(steps.subplots(1, 2), {"mase": "MASE", "inside": "coverage"}.items(), strict=True):
+        axis.plot(by_step.index, by_step[column], marker="o")
+        axis.set(xlabel="steps ahead", ylabel=title, ylim=(0, None))
+    return {"Actual values (black) and forecasts from each origin (orange line)": figure, "By steps ahead": steps}
+
+
+def _plot_series(axis: Any, rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> None:
+    """Plot one series: its first history, actual values, forecasts, intervals and origins."""
+    own = rows.assign(at=naive(rows[table.time]), end=naive(rows[END])).sort_values("at")
+    first = own.iloc[0]
+    before = first["end"] - own["at"].diff().min() * np.arange(len(first[HISTORY]))[::-1]
+    axis.plot(before, first[HISTORY], color="grey", linewidth=1)
+    axis.plot(own["at"], own[table.target], color="black", linewidth=1, label="actual")
+    for origin, part in own.groupby("end"):
+        found = predictions.loc[part.index]
+        axis.plot(part["at"], found["prediction"], color="C0", label="forecast")
+        axis.fill_between(part["at"], found["low"], found["high"], color="C0", alpha=0.25)
+        axis.axvline(origin, color="C1", linewidth=0.7)
+    axis.tick_params(labelsize=7)

@@ -1,0 +1,123 @@
+"""Load a version as it predicts: its file, with the code it was made with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from .. import BadRows, Refused, first_line
+from ..training import artifact
+from ..training.artifact import Signature
+from ..training.modules import load_module, responses
+from ..training.workspace import ARTIFACTS
+from .git import has_commit
+from .model_code import code_hash, package_at
+from .provenance import PATCH
+from .settings import PROJECT
+from .versions import Version, get_version, run_artifacts, version_folder
+
+TOLERANCE = 1e-9  # between an example's prediction as stored and as made here
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version that can predict.
+
+    Attributes:
+        model: The model's name.
+        number: The version's number.
+        module: The module in models/, as it was when the version was made.
+        signature: What it takes, with examples.
+        estimator: The fitted model.
+        megabytes: The size of its file.
+    """
+
+    model: str
+    number: str
+    module: ModuleType
+    signature: Signature
+    estimator: Any
+    megabytes: float
+
+    def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return a frame of predictions for rows of the right kinds; raise BadRows if they do not fit."""
+        with self._bad_rows():
+            return self.module.predict(self.estimator, rows)
+
+    def responses(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return an answer in JSON's types to each record; raise BadRows if one does not fit."""
+        known = {column.name for column in self.signature.inputs}
+        requests = [{name: value for name, value in record.items() if name in known} for record in records]
+        with self._bad_rows():
+            rows = self.signature.typed(pd.DataFrame.from_records(requests, index=range(len(requests))))
+            return responses(self.module, self.estimator, rows)
+
+    def verify_examples(self) -> None:
+        """Raise Refused unless the version predicts its own examples as it did when it was made."""
+        found, stored = pd.DataFrame(self.responses(self.signature.examples)), pd.DataFrame(self.signature.predictions)
+        try:
+            pd.testing.assert_frame_equal(found, stored, check_dtype=False, rtol=TOLERANCE, atol=TOLERANCE)
+        except AssertionError as error:
+            raise Refused(
+                f"version {self.number} of {self.model} does not predict its own examples here as it did when trained"
+            ) from error
+
+    @contextmanager
+    def _bad_rows(self) -> Iterator[None]:
+        """Raise the project's own BadRows also for that of another state of its code, and for values out of range."""
+        try:
+            yield
+        except (OverflowError, UnicodeError) as error:
+            raise BadRows(f"a number is too large, or a text cannot be encoded: {first_line(error)}") from error
+        except Exception as error:
+            if type(error).__name__ == BadRows.__name__ and not isinstance(error, BadRows):
+                raise BadRows(str(error)) from error
+            raise
+
+
+def load_version(model: str, number: str) -> LoadedVersion:
+    """Return a version ready to predict, from a file verified by its hash.
+
+    Raises:
+        Refused: If its file or its code is not here; the message says what to do.
+    """
+    version, folder = get_version(model, number), version_folder(model, number)
+    package = _package_of(version, model)
+    module = load_module(model, package)
+    trusted = tuple(_renamed(name, package) for name in module.TRUSTED)
+    packages = None if package == PROJECT else (PROJECT, package)
+    estimator = artifact.load(folder, trusted, packages)
+    size = (folder / artifact.FILE).stat().st_size / 1e6
+    return LoadedVersion(model, number, module, artifact.signature(folder), estimator, size)
+
+
+def _package_of(version: Version, model: str) -> str:
+    """Return the package that the version predicts with: the project's own while its code is the same."""
+    tags = version.tags
+    if tags.get("code") == code_hash(model) or tags["commit"] == "none":
+        return PROJECT
+    if not has_commit(tags["commit"]):
+        raise Refused(
+            f"version {version.number} of {model} was made with other code than is here, and its commit "
+            f"{tags['commit'][:12]} is not in this repository: git fetch it, or retrain and promote a new version"
+        )
+    dirty = tags["dirty"] == "true"
+    with run_artifacts(model, version.number, PATCH) if dirty else nullcontext() as patch:
+        digest = _hash(patch) if patch else "committed"
+        if tags.get("patch", digest) != digest:
+            raise Refused(f"version {version.number} of {model}: its {PATCH} is not the one that was recorded")
+        folder = ARTIFACTS / "code" / f"{tags['commit'][:12]}_{digest[:12]}"
+        return package_at(tags["commit"], patch, model, tags.get("code"), folder)
+
+
+def _renamed(name: str, package: str) -> str:
+    return package + name[len(PROJECT) :] if name.startswith(f"{PROJECT}.") else name
+
+
+def _hash(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,126 @@
+"""The code a model predicts with: its hash, and the package as it was at a commit, imported beside today's."""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .. import ROOT, Refused
+from .git import git
+from .settings import PROJECT
+
+SOURCE = ROOT / "src" / PROJECT
+
+
+def code_hash(module: str, source: Path = SOURCE) -> str:
+    """Return the SHA-256 of models/<module>.py and all that it imports from its package."""
+    digest = sha256()
+    for path in sorted(imported_files(module, source)):
+        content = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(f"{path.relative_to(source).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def imported_files(module: str, source: Path = SOURCE) -> set[Path]:
+    """Return the files that an import of models/<module>.py runs, but for imports for type checkers only."""
+    found: set[Path] = set()
+    waiting = [source / "models" / f"{module}.py"]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        waiting += [folder / "__init__.py" for folder in path.parents if folder == source or source in folder.parents]
+        for place in _imported_names(path, source):
+            waiting += [place.with_name(f"{place.name}.py"), place / "__init__.py"]
+    return found
+
+
+def package_at(commit: str, patch: Path | None, module: str, expected: str | None, folder: Path) -> str:
+    """Import the package as it was at a commit, under another name.
+
+    Args:
+        commit: Of this repository.
+        patch: The changes that were not committed, if any.
+        module: The model's module, whose code is checked.
+        expected: The `code_hash` recorded with the version, if one was.
+        folder: Where to keep the code.
+
+    Returns:
+        The name to import it by.
+
+    Raises:
+        Refused: If commit and patch do not give the recorded code.
+    """
+    name = f"{PROJECT}_{folder.name}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as scratch:
+            source = _check_out(commit, patch, Path(scratch))
+            if expected not in (None, code_hash(module, source)):
+                raise Refused(f"commit {commit[:12]} does not give the code that was recorded with the version")
+            for path in source.rglob("*.py"):
+                _rename_imports(path, name)
+            source.rename(folder)
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return name
+
+
+def _check_out(commit: str, patch: Path | None, scratch: Path) -> Path:
+    """Write the package's files at a commit, with a patch applied, and return their folder."""
+    index = {"GIT_INDEX_FILE": str(scratch / "index")}
+    git("read-tree", commit, **index)
+    if patch:
+        git("apply", "--cached", "--whitespace=nowarn", str(patch.resolve()), **index)
+    files = git("ls-files", "-z", "--", f"src/{PROJECT}", **index).decode().split("\0")[:-1]
+    if not files:
+        raise Refused(f"commit {commit[:12]} has no src/{PROJECT}")
+    git("checkout-index", f"--prefix={scratch / 'tree'}/", "--", *files, **index)
+    return next((scratch / "tree").glob(f"**/src/{PROJECT}"))
+
+
+def _imported_names(path: Path, source: Path) -> Iterator[Path]:
+    """Yield the places, without an ending, of the modules and names that a file imports from its package."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    checked = {id(each) for node in ast.walk(tree) if _is_for_types(node) for each in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in checked:
+            continue
+        if isinstance(node, ast.Import):
+            parts = [alias.name.split(".") for alias in node.names]
+            yield from (source.joinpath(*names[1:]) for names in parts if names[0] == PROJECT)
+        elif isinstance(node, ast.ImportFrom):
+            names = (node.module or "").split(".") if node.module else []
+            if node.level:
+                base = path.parents[node.level - 1].joinpath(*names)
+            elif names[:1] == [PROJECT]:
+                base = source.joinpath(*names[1:])
+            else:
+                continue
+            yield base
+            yield from (base / alias.name for alias in node.names)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and getattr(node.test, "id", getattr(node.test, "attr", "")) == "TYPE_CHECKING"
+
+
+def _rename_imports(path: Path, name: str) -> None:
+    """Let absolute imports of the package in a file mean the package of this name."""
+    tree = ast.parse(text := path.read_text(encoding="utf-8"))
+    lines = text.splitlines(keepends=True)
+    for node in ast.walk(tree):
+        absolute = isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] == PROJECT
+        if absolute or (isinstance(node, ast.Import) and any(a.name.split(".")[0] == PROJECT for a in node.names)):
+            line = node.lineno - 1
+            lines[line] = lines[line].replace(f" {PROJECT}", f" {name}", 1)
+    if lines != text.splitlines(keepends=True):
+        path.write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,19 @@
+"""Where versions are kept: a server, or the project's folder. Imports nothing of MLflow."""
+
+from pydantic_settings import BaseSettings
+
+from .. import ROOT, from_environment
+
+PROJECT = __package__.partition(".")[0]
+DATABASE, RUNS = ROOT / "mlflow.db", ROOT / "mlruns"
+
+
+class Settings(BaseSettings):
+    """The environment variable that says so."""
+
+    mlflow_tracking_uri: str = ""  # a server; empty: the project's own database
+
+
+def server() -> str:
+    """Return the address of the MLflow server, empty if the project's own database is used."""
+    return from_environment(Settings).mlflow_tracking_uri

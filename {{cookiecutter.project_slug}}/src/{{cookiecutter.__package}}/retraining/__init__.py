@@ -1,0 +1,1 @@
+"""From new data to a promoted version, and from a version back to what made it. Owner: deployment."""

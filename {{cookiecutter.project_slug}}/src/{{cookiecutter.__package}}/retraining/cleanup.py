@@ -1,0 +1,54 @@
+"""Mend DVC's cache, and free what no version and no file of the project needs."""
+
+from dataclasses import dataclass
+
+from .. import Refused, first_line
+from ..registry.versions import delete_run, run_artifacts, unused_runs, versions
+from ..training.params import model_blocks
+from ..training.workspace import training_lock
+from . import stages
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """How many files of the cache were broken, how many were freed, how many runs deleted, and folders not known."""
+
+    broken: int
+    freed: int
+    runs: int
+    unknown: int
+
+
+def clean() -> Cleaned:
+    """Make DVC's cache whole, with what is here and the data of every version; delete all else, and runs of no version.
+
+    Raises:
+        Refused: If the cache lacks what it should hold and cannot get it.
+    """
+    with training_lock():
+        broken = [file for file in stages.cached_files() if not stages.is_intact(file)]
+        for file in broken:
+            file.unlink()
+        try:
+            stages.refill_cache()
+        except Exception as error:  # what is broken here may be missing everywhere
+            raise Refused(f"DVC's cache lacks what it should hold: {first_line(error)}") from error
+        needed, cached = needed_names(), stages.cached_files()
+        unknown = {name for name in needed if name.endswith(".dir")} - {stages.cached_name(file) for file in cached}
+        freed = [] if unknown else [file for file in cached if stages.cached_name(file) not in needed]
+        for file in freed:
+            file.unlink()
+        runs = unused_runs()
+        for run in runs:
+            delete_run(run)
+    return Cleaned(len(broken), len(freed), len(runs), len(unknown))
+
+
+def needed_names() -> set[str]:
+    """Return the names in DVC's cache that the lock files here, or the data of any version, refer to."""
+    needed = stages.used_names([stages.DATA, stages.LOCK])
+    for model in model_blocks([]):
+        for version in versions(model):
+            with run_artifacts(model, version.number) as files:
+                needed |= stages.used_names([files / "raw.dvc"])
+    return needed

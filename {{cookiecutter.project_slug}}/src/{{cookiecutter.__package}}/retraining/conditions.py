@@ -1,0 +1,242 @@
+"""What the gate asks of a challenger: each function returns a condition with the number found and the one wanted."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import BadRows, first_line
+from ..datasets.catalog import content_hash
+from ..datasets.columns import Input
+from ..registry import provenance
+from ..registry.loading import LoadedVersion, load_version
+from ..registry.versions import get_version
+from ..training import evaluate
+from ..training.contract import Model
+from ..training.statistics import interval, resampling_units
+from .limits import Bounds, Limits
+
+SMALL = 30  # rows, or groups of rows, below which neither a holdout nor a slice is judged
+FEW = 8  # groups below which a holdout is not judged, however many rows they have
+TRIES = 3  # predictions of a row, of which the fastest counts
+SHOWN = 3  # uncommitted files named
+PERMUTED, TOGETHER = 1000, 20  # rows among which a column's values are permuted, and columns at a time
+CARRIED = 0.9  # share of the skill that depends on one column in a leak
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One condition: what was found, what is wanted, and whether the same version may meet it another day."""
+
+    name: str
+    holds: bool
+    found: str
+    wanted: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A version on the held-out rows: its predictions, and its loss on each, (rows,)."""
+
+    version: LoadedVersion
+    predictions: pd.DataFrame
+    losses: np.ndarray
+
+    @classmethod
+    def on(cls, model: Model, number: str, rows: pd.DataFrame) -> "Contender":
+        """Load a version, verify that it reproduces its own examples, and let it predict the rows."""
+        version = load_version(model.name, number)
+        version.verify_examples()
+        predictions = version.predict(rows)
+        losses = np.asarray(model.module.losses(rows, predictions, model.table), float)
+        return cls(version, predictions, losses)
+
+
+def enough_rows(model: Model, rows: pd.DataFrame) -> Condition:
+    """Require enough independent held-out rows with different truths."""
+    groups, values = int(resampling_units(rows, model.table).max(initial=-1)) + 1, rows[model.table.target].nunique()
+    found = f"{len(rows)} rows, {groups} independent, {values} values of {model.table.target}"
+    holds = len(rows) >= SMALL and groups >= FEW and values >= 2
+    return Condition("rows to judge on", holds, found, f"{SMALL} rows, {FEW} independent, 2 values")
+
+
+def deployable(model: Model, number: str, unattended: bool) -> list[Condition]:
+    """Require that the version was not rolled back and, unattended, that its code is committed."""
+    conditions = []
+    if reason := get_version(model.name, number).tags.get("rolled_back"):
+        conditions.append(Condition("was not rolled back", False, reason, f"version {number} promoted by hand"))
+    if unattended:
+        dirty = provenance.uncommitted_files()
+        found = ", ".join(dirty[:SHOWN]) + (" ..." if len(dirty) > SHOWN else "")
+        conditions.append(Condition("code is committed", not dirty, found or "all of it", "all of it", True))
+    return conditions
+
+
+def not_loaded(who: str, error: Exception, wanted: str) -> Condition:
+    """Report that a version could not be loaded or cannot predict."""
+    return Condition(f"{who} loads and predicts", False, f"{type(error).__name__}: {first_line(error)}", wanted, True)
+
+
+def by_itself(model: Model, challenger: Contender, rows: pd.DataFrame, allowed: Limits) -> list[Condition]:
+    """Return what a version must meet whichever version serves."""
+    scores = evaluate.read_scores(model)
+    same = content_hash(challenger.predictions.reset_index(drop=True)) == scores["prediction_hash"]
+    finite = bool(evaluate.is_finite(challenger.predictions).all())
+    naive, linear = scores["baselines"]["naive"], scores["baselines"].get("linear")
+    conditions = [
+        Condition("the file predicts what was scored", same, "same hash" if same else "other hash", "same hash"),
+        Condition("predictions are finite", finite, "all" if finite else "some are missing or infinite", "all"),
+        Condition("better than naive", naive["interval"][0] > 0, _gain(naive), "a lower bound above 0"),
+        within_budget(challenger, rows.head(1), allowed),
+        check_leakage(model, challenger, rows, naive["value"], allowed),
+    ]
+    if linear:
+        holds = linear["interval"][1] >= 0
+        conditions.append(
+            Condition("not surely worse than linear", holds, _gain(linear), "an upper bound of 0 or more")
+        )
+    if allowed.max_loss is not None:
+        holds, found = scores["value"] <= allowed.max_loss, f"{scores['value']:.4g}"
+        conditions.append(Condition(scores["primary"], holds, found, f"at most {allowed.max_loss:g}"))
+    return [*conditions, *(guard(name, bounds, scores["metrics"]) for name, bounds in allowed.guards.items())]
+
+
+def within_budget(challenger: Contender, row: pd.DataFrame, allowed: Limits) -> Condition:
+    """Require that a row is predicted, and the file kept, within their limits."""
+    milliseconds, megabytes = _milliseconds(challenger.version, row), challenger.version.megabytes
+    holds = milliseconds <= allowed.max_milliseconds and megabytes <= allowed.max_megabytes
+    wanted = f"at most {allowed.max_milliseconds:g} ms a row, {allowed.max_megabytes:g} MB"
+    return Condition("latency and size", holds, f"{milliseconds:.1f} ms, {megabytes:.2f} MB", wanted, True)
+
+
+def check_leakage(model: Model, challenger: Contender, rows: pd.DataFrame, naive: float, allowed: Limits) -> Condition:
+    """Require that an almost perfect model does not depend on a single column, which may hold the answer.
+
+    Args:
+        model: Whose losses are taken.
+        challenger: The version in question.
+        rows: The held-out rows.
+        naive: The naive baseline's mean loss on them.
+        allowed: With `max_skill`, the share of the naive loss from which on this is checked.
+    """
+    skill = 1 - challenger.losses.mean() / naive if naive > 0 else 0.0
+    found, share = f"{skill:.1%} of the naive loss removed", 0.0
+    names = [column.name for column in challenger.version.signature.inputs]
+    if skill > allowed.max_skill and len(names) > 1:
+        picked = np.random.default_rng(0).permutation(len(rows))[:PERMUTED]
+        some, loss = rows.iloc[picked].reset_index(drop=True), challenger.losses[picked].mean()
+        permuted = {}
+        for i in range(0, len(names), TOGETHER):
+            permuted |= permutation_losses(model, challenger.version, some, names[i : i + TOGETHER])
+        if permuted:
+            carrier = max(permuted, key=permuted.get)
+            share = float((permuted[carrier] - loss) / (naive - loss))
+            found += f", {min(max(share, 0), 1):.0%} of it by {carrier!r}"
+    wanted = f"at most {allowed.max_skill:.0%} by one column: if it holds no answer, raise max_skill"
+    return Condition("not too good to be true", bool(share < CARRIED), found, wanted)
+
+
+def permutation_losses(model: Model, version: LoadedVersion, rows: pd.DataFrame, names: list[str]) -> dict[str, float]:
+    """Return the mean loss with a column's values taken from other rows, by column.
+
+    The rows come in random order: each takes the value of the one before. Columns whose values a row cannot take from
+    another are left out.
+    """
+    shifted = [rows.assign(**{name: rows[name].array[np.arange(len(rows)) - 1]}) for name in names]
+    together = pd.concat(shifted, ignore_index=True)
+    try:
+        predictions = version.predict(together)
+    except BadRows:
+        if len(names) == 1:
+            return {}
+        return {key: loss for name in names for key, loss in permutation_losses(model, version, rows, [name]).items()}
+    losses = np.reshape(model.module.losses(together, predictions, model.table), (len(names), -1))  # (columns, rows)
+    return dict(zip(names, losses.mean(axis=1), strict=True))
+
+
+def guard(name: str, bounds: Bounds, metrics: dict[str, float]) -> Condition:
+    """Require that a further metric keeps to its bounds."""
+    low = -np.inf if bounds.min is None else bounds.min
+    high = np.inf if bounds.max is None else bounds.max
+    value = metrics.get(name)
+    holds = value is not None and low <= value <= high
+    found = f"{value:.4g}" if value is not None else f"no such metric, only {', '.join(metrics)}"
+    return Condition(f"guard {name}", holds, found, f"{low:g} to {high:g}")
+
+
+def compatible_inputs(served: list[Input], wanted: list[Input]) -> Condition:
+    """Require that every request the champion takes is one that the challenger takes."""
+    known, name = {column.name: column for column in served}, "takes what is served"
+    for column in wanted:
+        if column.name not in known:
+            return Condition(name, False, f"needs a new column {column.name!r}", "the same columns")
+        if column.kind != known[column.name].kind:
+            change = f"{column.name!r} was a {known[column.name].kind}, is a {column.kind}"
+            return Condition(name, False, change, "the same kinds")
+        if known[column.name].nullable and not column.nullable:
+            return Condition(name, False, f"{column.name!r} may not be empty any more", "the same gaps")
+    return Condition(name, True, "compatible", "compatible")
+
+
+def compared(
+    gain: np.ndarray, units: np.ndarray, slices: dict[str, np.ndarray], skill: float, allowed: Limits
+) -> list[Condition]:
+    """Require that the challenger is not worse than the champion, over all rows and on each slice.
+
+    Args:
+        gain: The champion's loss minus the challenger's, (rows,).
+        units: The resampling unit of each row, (rows,).
+        slices: By name, whether each row is inside, (rows,).
+        skill: How much lower the champion's mean loss is than the naive one.
+        allowed: The limits.
+    """
+    low, high = interval(gain, units, allowed.level)
+    floor = -allowed.allowed_loss * skill if allowed.min_gain is None else allowed.min_gain * skill
+    name = "not worse than the champion" if allowed.min_gain is None else "better than the champion"
+    found = f"gain {gain.mean():.4g} ({low:.4g} to {high:.4g})"
+    holds = bool(low > floor and high >= 0)  # a loss that is certain is not allowed, or many would add up
+    wanted = f"a lower bound above {floor:.4g}" if low <= floor else "an upper bound of 0 or more"
+    return [Condition(name, holds, found, wanted), *_worst_slice(gain, units, slices, skill, allowed)]
+
+
+def large_slices(model: Model, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the slices that are large enough to judge: by name, whether each row is inside, (rows,)."""
+    found = {}
+    for column in evaluate.slice_columns(model, rows):
+        values = evaluate.slice_names(rows[column])
+        found |= {f"{column} = {value}": values == value for value in np.unique(values)}
+    return {name: inside for name, inside in found.items() if inside.sum() >= SMALL}
+
+
+def _worst_slice(
+    gain: np.ndarray, units: np.ndarray, slices: dict[str, np.ndarray], skill: float, allowed: Limits
+) -> list[Condition]:
+    """Require that no slice has a loss that is too large, and too certain to be chance among so many slices."""
+    if not slices:
+        return []
+    level = 1 - (1 - allowed.level) / len(slices)
+    bad = []
+    for name, inside in slices.items():
+        mean = gain[inside].mean()
+        if mean < -allowed.slice_loss * skill:
+            _, high = interval(gain[inside], np.unique(units[inside], return_inverse=True)[1], level)
+            bad += [(mean, f"{name}: gain {mean:.4g}, at most {high:.4g}")] if high < 0 else []
+    worst = min(bad)[1] if bad else f"none of {len(slices)}"
+    return [Condition("no slice is surely worse", not bad, worst, f"a gain above {-allowed.slice_loss * skill:.4g}")]
+
+
+def _milliseconds(version: LoadedVersion, row: pd.DataFrame) -> float:
+    """Return the milliseconds that one row takes, at best."""
+    times = []
+    for _ in range(TRIES):
+        start = time.perf_counter()
+        version.predict(row)
+        times.append(1000 * (time.perf_counter() - start))
+    return min(times)
+
+
+def _gain(baseline: dict[str, Any]) -> str:
+    return f"gain {baseline['gain']:.4g} ({baseline['interval'][0]:.4g} to {baseline['interval'][1]:.4g})"

@@ -1,0 +1,49 @@
+"""The limits that a model's block `gate` in params.yaml may set."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, model_validator
+
+from .. import validated
+from ..training.contract import Model
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Bounds(BaseModel):
+    """The range a further metric must keep to."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> "Bounds":
+        if self.min is None and self.max is None:
+            raise ValueError("needs a min or a max")
+        return self
+
+
+class Limits(BaseModel):
+    """Limits of the gate; gains and losses are shares of the champion's skill.
+
+    Skill is how much lower the champion's loss is than the naive baseline's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    allowed_loss: Share = 0.05  # the challenger is surely not worse than the champion by more than this
+    min_gain: Share | None = None  # if set: the challenger is surely better than the champion by more than this
+    slice_loss: Share = 0.2  # no slice is surely worse, by more than this
+    max_loss: float | None = None  # of the primary metric itself
+    max_skill: Share = 0.9  # share of the naive loss removed, from which on a single column may not carry it
+    guards: dict[str, Bounds] = {}  # metric -> min, max
+    max_milliseconds: PositiveFloat = 250.0  # to predict one row
+    max_megabytes: PositiveFloat = 500.0  # of the model file
+    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of the intervals; half of the rest on each side
+
+
+def limits(model: Model) -> Limits:
+    """Return the model's limits, defaults for those not given; raise Refused naming the first one that is wrong."""
+    return validated(Limits, model.gate, f"params.yaml: gate of {model.name}")

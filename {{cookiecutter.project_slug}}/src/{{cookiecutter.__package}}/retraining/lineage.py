@@ -1,0 +1,64 @@
+"""What versions were made of and which of them served, in lines for people."""
+
+import json
+
+from .. import Refused
+from ..registry import provenance
+from ..registry.deployments import Deployment, deployments
+from ..registry.versions import champion, get_version, recorded_parameters, recorded_scores, versions
+
+HASH = 12  # characters shown of a hash
+WIDTH = 100  # characters shown of a reason
+
+
+def newest(model: str) -> str:
+    """Return the champion's number, or the newest version's where nothing serves yet."""
+    if number := champion(model):
+        return number
+    if known := versions(model):
+        return known[0].number
+    raise Refused(f"{model} has no version yet: uv run just retrain {model}")
+
+
+def describe_version(model: str, number: str) -> list[str]:
+    """Return what the version was made of, a line per fact."""
+    version = get_version(model, number)
+    tags = version.tags
+    patched = f" and the changes in {provenance.PATCH}" if tags["dirty"] == "true" else ""
+    facts = {
+        "made": f"{version.made:%Y-%m-%d %H:%M} UTC, while version {tags.get('parent') or 'none'} served",
+        "code": f"commit {tags['commit']}{patched}",
+        **{f"data {name}": digest[:HASH] for name, digest in json.loads(tags["data"]).items()},
+        "parameters": ", ".join(f"{name} {value}" for name, value in sorted(recorded_parameters(version).items())),
+        "environment": f"Python {tags['python']}, uv.lock {tags['uv.lock'][:HASH]}",
+        "model file": tags["sha256"][:HASH],
+        "predictions": tags["prediction_hash"][:HASH],
+        "scores": ", ".join(f"{name} {value:.4g}" for name, value in sorted(recorded_scores(version).items())),
+        "verdict": f"{tags.get('verdict', 'not judged')}: {tags.get('reason', 'only trained')}",
+        "served": ", ".join(f"{each.when:%Y-%m-%d %H:%M}" for each in _finished(model, number)) or "never",
+        **({"rolled back": tags["rolled_back"]} if "rolled_back" in tags else {}),
+        "run": version.run,
+    }
+    serves = " serves" if champion(model) == number else ""
+    return [f"{model} version {number}{serves}", *(f"  {name:<14}{fact}" for name, fact in facts.items())]
+
+
+def history(model: str) -> list[str]:
+    """Return every version with its score and verdict, then every deployment: which, when, by whom and why."""
+    serving = champion(model)
+    lines = [f"{model}", "  versions"]
+    for version in versions(model):
+        mark, tags = "*" if version.number == serving else " ", version.tags
+        verdict = f"{tags.get('verdict', 'not judged')}: {tags.get('reason', 'only trained')}"[:WIDTH]
+        lines.append(f"  {mark}{version.number:>4}  {version.made:%Y-%m-%d %H:%M}  {tags.get('score', '')}  {verdict}")
+    lines.append("  deployments")
+    for line in reversed(deployments(model)):
+        broken = "" if line.state == "FINISHED" else " (broken off)"
+        after = f" after {line.before}" if line.before else ""
+        words = f"version {line.version}{after}{broken}, by {line.by}: {line.reason}"
+        lines.append(f"   {line.number:>4}  {line.when:%Y-%m-%d %H:%M}  {words[: WIDTH + 20]}")
+    return lines
+
+
+def _finished(model: str, number: str) -> list[Deployment]:
+    return [each for each in deployments(model) if each.version == number and each.state == "FINISHED"]

@@ -1,0 +1,119 @@
+"""Make a version again from its code, data, parameters and locks, beside the project, and compare the two."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .. import ROOT, Refused
+from ..datasets.catalog import snapshot_path
+from ..registry import provenance
+from ..registry.git import git, has_commit
+from ..registry.settings import PROJECT
+from ..registry.versions import Version, get_version, run_artifacts
+from ..training import artifact
+from .stages import checked_out, leaves
+
+ENTRIES = {  # a file that tells a project's release and level, and the command that runs all stages there
+    "commands/pipeline.py": (PROJECT, ["stage", "all"]),
+    "commands/model.py": (PROJECT, ["train"]),
+    "pipeline.py": (f"{PROJECT}.pipeline", ["stages"]),  # until 0.2
+    "train.py": (f"{PROJECT}.train", []),
+}
+
+
+def restore(model: str, number: str, target: Path | None = None) -> tuple[Path, list[str]]:
+    """Make a version again.
+
+    Args:
+        model: Its model.
+        number: The version.
+        target: An empty or new folder; by default one below restored/, which is replaced.
+
+    Returns:
+        The folder, and what differs between the version as recorded and as made again.
+
+    Raises:
+        Refused: If its code, its data or its environment cannot be had.
+    """
+    version = get_version(model, number)
+    folder = (target or ROOT / "restored" / f"{model}-{number}").resolve()
+    with run_artifacts(model, number) as files:
+        project = check_out(folder, version, files / provenance.PATCH, replace=target is None)
+        for name, place in provenance.LOCKS.items():
+            if (files / name).exists():
+                shutil.copy(files / name, project / place)
+        fetch_data(project, version)
+        run_stages(project, model, version)
+        return folder, differences(files / "metrics.json", project / "artifacts" / model, version)
+
+
+def check_out(folder: Path, version: Version, patch: Path, *, replace: bool) -> Path:
+    """Add a git worktree with the code as it was when the version was made; return the project's folder in it."""
+    commit = version.tags["commit"]
+    if commit == "none":
+        raise Refused(f"version {version.number} was made where nothing was committed: its code was not kept")
+    if not has_commit(commit):
+        raise Refused(f"commit {commit}, the code of version {version.number}, is not in this repository: git fetch it")
+    if version.tags["dirty"] == "true" and not patch.exists():
+        raise Refused(f"version {version.number} was made of uncommitted changes, and its {patch.name} is missing")
+    if replace and folder.exists():
+        remove_worktree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists() and any(folder.iterdir()):
+        raise Refused(f"{folder} is not empty: name another with --to")
+    git("worktree", "prune")
+    git("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", str(folder), commit)
+    if patch.exists():
+        git("-C", str(folder), "apply", "--whitespace=nowarn", str(patch.resolve()))
+    return folder / git("rev-parse", "--show-prefix").decode().strip()
+
+
+def remove_worktree(folder: Path) -> None:
+    """Remove a git worktree; a folder that is none is left alone."""
+    if (folder / ".git").is_file():
+        git("worktree", "remove", "--force", str(folder))
+
+
+def fetch_data(project: Path, version: Version) -> None:
+    """Put the version's snapshots in place: from DVC's cache or remote, or from data/raw of this project."""
+    trouble = checked_out(project) if (project / "data" / "raw.dvc").exists() else "it kept no data/raw.dvc"
+    for name, digest in json.loads(version.tags["data"]).items():
+        wanted, here = (snapshot_path(name, digest, root) for root in (project, ROOT))
+        if not wanted.exists() and not here.exists():
+            where = f"neither in DVC's cache nor at its remote nor in data/raw here: {trouble}"
+            raise Refused(f"snapshot {name}/{wanted.name}, the data of version {version.number}, is {where}")
+        if not wanted.exists():
+            wanted.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(here, wanted)
+
+
+def run_stages(project: Path, model: str, version: Version) -> None:
+    """Run split, fit and score in another folder, with its code, in its own environment if that differs."""
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    environment.pop("MLFLOW_TRACKING_URI", None)  # what is made to compare is not recorded
+    python = [sys.executable]
+    if provenance.environment_hash() != version.tags["uv.lock"]:
+        if not (uv := shutil.which("uv")):
+            raise Refused("the environment of this version differs from this one, and uv is not here to make it")
+        environment.pop("VIRTUAL_ENV", None)
+        environment.pop("UV_PROJECT_ENVIRONMENT", None)
+        python = [uv, "run", "--frozen", "--project", str(project), "python"]
+    source = project / "src" / PROJECT
+    module, arguments = next(entry for file, entry in ENTRIES.items() if (source / file).exists())
+    command = [*python, "-m", module, *arguments, model]
+    made = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    if made.returncode:
+        raise Refused(f"the restored code in {project} does not run: {(made.stderr.strip() or '?').splitlines()[-1]}")
+
+
+def differences(metrics: Path, made: Path, version: Version) -> list[str]:
+    """Return where what was made again is not what was recorded, a line each."""
+    before = leaves(json.loads(metrics.read_text(encoding="utf-8")))
+    now = leaves(json.loads((made / "metrics.json").read_text(encoding="utf-8")))
+    before["model file"] = version.tags["sha256"]
+    now["model file"] = artifact.signature(made / "model").sha256
+    changed = [path for path in sorted({*before, *now}) if before.get(path) != now.get(path)]
+    return [f"{path}: was {before.get(path)}, is {now.get(path)}" for path in changed]

@@ -1,0 +1,99 @@
+"""params.yaml -> models: each block names a module of models/, its table and its parameters."""
+
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+from pydantic.dataclasses import dataclass as validating
+
+from .. import Refused, validated
+from ..data import TABLES
+from ..datasets import columns
+from ..datasets.columns import Input
+from ..datasets.table import Table
+from .modules import load_module, optional
+from .params import model_blocks
+from .workspace import Workspace
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Settings(BaseModel):
+    """What a block of params.yaml may say besides its module's parameters."""
+
+    table: str = ""
+    slices: list[str] = []
+    gate: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A block of params.yaml.
+
+    Attributes:
+        name: Of the block, the module and the registered model.
+        module: The module in models/, which keeps the contract.
+        table: The table it learns from.
+        params: An instance of the module's Params.
+        slices: Columns by whose values scores are reported.
+        gate: The limits that pipeline-centric's gate takes.
+    """
+
+    name: str
+    module: ModuleType
+    table: Table
+    params: Any
+    slices: list[str] = field(default_factory=list)
+    gate: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> Workspace:
+        """Where its files are."""
+        return Workspace(self.name)
+
+    def prediction_requests(self, rows: pd.DataFrame, held: pd.Series) -> pd.DataFrame:
+        """Return the held-out rows, as the model would have been asked for them."""
+        own = optional(self.module, "prediction_requests")
+        return own(rows, held, self.table, self.params) if own else rows[held]
+
+    def inputs(self, rows: pd.DataFrame) -> list[Input]:
+        """Return the columns that a request has."""
+        return (optional(self.module, "inputs") or columns.inputs)(rows, self.table)
+
+
+def load_models(names: list[str]) -> list[Model]:
+    """Return the models of these names, or all of params.yaml if there is none."""
+    return [_model(name, block) for name, block in model_blocks(names).items()]
+
+
+def load_model(name: str) -> Model:
+    """Return the model of this name."""
+    return load_models([name])[0]
+
+
+def table_of(name: str, block: dict) -> Table:
+    """Return the table that the model of this block learns from."""
+    wanted = block.get("table", TABLES[0].name)
+    for table in TABLES:
+        if table.name == wanted:
+            return table
+    raise Refused(f"params.yaml: {name} learns from table {wanted!r}, but data.py has {[t.name for t in TABLES]}")
+
+
+def _model(name: str, block: dict) -> Model:
+    where, module = f"params.yaml: {name}", load_module(name)
+    given = {key: value for key, value in block.items() if key in Settings.model_fields}
+    settings = validated(Settings, {key: value for key, value in given.items() if value is not None}, where)
+    own = {key: value for key, value in block.items() if key not in given}
+    params = validated(_strict(module.Params), own, where)
+    table = table_of(name, block)
+    if lost := [column for column in settings.slices if column not in table.schema.columns]:
+        raise Refused(f"{where} slices by {lost[0]!r}, which is no column of {table.name}")
+    return Model(name, module, table, params, settings.slices, settings.gate)
+
+
+def _strict(params: type) -> type:
+    """Return a module's Params, a plain dataclass, with its types and bounds enforced."""
+    return validating(params, config=STRICT, frozen=params.__dataclass_params__.frozen)

@@ -1,0 +1,47 @@
+"""Import a module of models/ and check it against the contract; data.py is not needed for that."""
+
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from .. import Refused
+from ..datasets import columns
+
+PACKAGE = __package__.rpartition(".")[0]
+CONTRACT = ("PRIMARY", "TRUSTED", "Params", "fit", "baselines", "predict", "losses", "metrics", "plots")
+FORMER = {"plots": "pictures", "prediction_requests": "questions", "prediction_responses": "answers"}  # until 0.5
+
+
+def load_module(name: str, package: str = PACKAGE) -> ModuleType:
+    """Import a model's module.
+
+    Args:
+        name: Of the module and of its block in params.yaml.
+        package: The package that `models` is in: this project's, or another state of it.
+
+    Raises:
+        Refused: If there is no such module, or it lacks a part of the contract.
+    """
+    try:
+        found = import_module(f"{package}.models.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{package}.models.{name}":
+            raise
+        raise Refused(f"params.yaml names model {name!r}, but there is no src/*/models/{name}.py") from error
+    if lacks := [part for part in CONTRACT if optional(found, part) is None]:
+        raise Refused(f"models/{name}.py lacks {', '.join(lacks)}: see the contract in models/__init__.py")
+    return found
+
+
+def optional(module: ModuleType, part: str) -> Callable | None:
+    """Return a part of the contract, also under its former name; None if the module has none."""
+    return getattr(module, part, None) or getattr(module, FORMER.get(part, part), None)
+
+
+def responses(module: ModuleType, estimator: Any, rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what the service answers to each row, in JSON's types."""
+    own = optional(module, "prediction_responses")
+    return own(estimator, rows) if own else columns.records(module.predict(estimator, rows))

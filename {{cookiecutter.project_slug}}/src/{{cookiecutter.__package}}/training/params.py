@@ -1,0 +1,26 @@
+"""params.yaml as it is written: which models there are."""
+
+import yaml
+
+from .. import ROOT, Refused
+
+
+def model_blocks(names: list[str]) -> dict[str, dict]:
+    """Return the blocks of params.yaml of these names, or all, as they are written; import no module."""
+    try:
+        content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        found = {str(name): block or {} for name, block in content["models"].items()}
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        raise Refused(f"params.yaml cannot be read as blocks under `models:` ({type(error).__name__})") from error
+    if unknown := [name for name in names if name not in found]:
+        raise Refused(f"params.yaml has no model {unknown[0]!r}, only {', '.join(found)}")
+    if wrong := [name for name, block in found.items() if not isinstance(block, dict)]:
+        raise Refused(f"params.yaml: {wrong[0]} must be a block of `key: value` lines")
+    return {name: found[name] for name in names or found}
+
+
+def single_name(names: list[str]) -> str:
+    """Return the name given, or the only one in params.yaml; raise Refused if there are several."""
+    if len(found := list(model_blocks(names))) > 1:
+        raise Refused(f"say which model: {', '.join(found)}")
+    return found[0]

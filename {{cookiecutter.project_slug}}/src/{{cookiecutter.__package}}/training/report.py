@@ -1,0 +1,86 @@
+"""Describe a scored model: reports/<model>.html and the model card."""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from ..datasets.report import Section, write_page
+from . import artifact
+from .contract import Model
+from .evaluate import read_scores, summary
+from .modules import optional
+from .statistics import LEVEL
+
+WORST = 10  # predictions shown with the largest losses
+
+
+def write_report(model: Model) -> None:
+    """Write the report and the model card from the files of the last scoring, and of the gate if it has judged."""
+    scores, rows = read_scores(model), pd.read_parquet(model.files.holdout)
+    predictions = pd.read_parquet(model.files.predictions)
+    figures = optional(model.module, "plots")(rows, predictions, model.table)
+    sections = [
+        Section(text=f"{summary(scores)} on {scores['rows']['holdout']:,} held-out rows; lower is better."),
+        *verdict_sections(model),
+        Section("Against simpler models", table=baseline_table(scores)),
+        *(Section(title, figures={title: figure}) for title, figure in figures.items()),
+        Section("Further metrics", table=pd.DataFrame([scores["metrics"]])),
+        *([Section("Slices", table=pd.DataFrame(scores["slices"]))] if scores["slices"] else []),
+        Section("Worst predictions", table=worst_predictions(model, rows, predictions)),
+        Section("Parameters", text=str(model.params)),
+    ]
+    write_page(model.files.report, f"Model {model.name}", sections)
+    model.files.card.write_text(model_card(model, scores), encoding="utf-8")
+
+
+def baseline_table(scores: dict[str, Any]) -> pd.DataFrame:
+    """Return the model and its baselines, a line each."""
+    lines = [{"model": "this model", scores["primary"]: scores["value"]}]
+    for name, theirs in scores["baselines"].items():
+        low, high = theirs["interval"]
+        gain = f"{theirs['gain']:.4g} ({low:.4g} to {high:.4g})"
+        lines.append({"model": name, scores["primary"]: theirs["value"], f"gain of this model ({LEVEL:.0%})": gain})
+    return pd.DataFrame(lines)
+
+
+def worst_predictions(model: Model, rows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return key, truth, prediction and loss of the rows with the largest losses."""
+    losses = pd.Series(model.module.losses(rows, predictions, model.table), name="loss")
+    lines = pd.concat([rows[[*model.table.keys, model.table.target]], predictions, losses], axis=1)
+    return lines.loc[losses.nlargest(WORST).index]
+
+
+def verdict_sections(model: Model) -> list[Section]:
+    """Return the report's part on the gate, if it has judged the model as it is."""
+    if not model.files.verdict.exists():
+        return []
+    verdict = json.loads(model.files.verdict.read_text(encoding="utf-8"))
+    if verdict.get("sha256") != artifact.signature(model.files.model).sha256:
+        return []  # it is on an earlier model
+    state = "promoted" if verdict["promote"] else "not promoted"
+    conditions = pd.DataFrame(verdict["conditions"]).drop(columns=["retryable", "passing"], errors="ignore")
+    return [Section("Gate:", state, verdict["promote"], text=verdict["reason"], table=conditions)]
+
+
+def model_card(model: Model, scores: dict[str, Any]) -> str:
+    """Return the model card in Markdown (Mitchell et al. 2019), every number from the run."""
+    signature = artifact.signature(model.files.model)
+    low, high = scores["interval"]
+    slices = scores["slices"]
+    lines = [
+        f"# Model card: {model.name}",
+        "",
+        (model.module.__doc__ or model.name).strip().splitlines()[0],
+        "",
+        f"- learns: `{model.table.target}` of table `{model.table.name}`, from {len(signature.inputs)} columns",
+        f"- parameters: `{model.params}`",
+        f"- trained on {scores['rows']['train']:,} rows, scored on {scores['rows']['holdout']:,} that it never saw",
+        f"- {scores['primary']}: {scores['value']:.4g} ({LEVEL:.0%} interval {low:.4g} to {high:.4g}), lower is better",
+        *(f"- {name}: {value:.4g}" for name, value in scores["metrics"].items()),
+        *(f"- gain over {name}: {theirs['gain']:.4g}" for name, theirs in scores["baselines"].items()),
+        *(f"- {line['column']} = {line['value']}: {line['loss']:.4g}, {line['rows']} rows" for line in slices),
+        f"- model file: sha256 `{signature.sha256}`",
+        "",
+    ]
+    return "\n".join(lines)

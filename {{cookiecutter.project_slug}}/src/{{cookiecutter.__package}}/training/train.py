@@ -1,0 +1,47 @@
+"""Split a table and fit a model: the stages `split` and `fit`, files in, files out."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from .. import Refused
+from ..datasets import columns
+from ..datasets.catalog import content_hash
+from ..datasets.table import is_holdout, key_hashes
+from . import artifact
+from .contract import Model
+from .modules import responses
+
+
+def split(model: Model) -> None:
+    """Write train.parquet and holdout.parquet, the keys of the training rows, and facts about the table."""
+    rows, files = model.table.rows(), model.files
+    held = is_holdout(model.table, rows)
+    files.rows.mkdir(parents=True, exist_ok=True)
+    rows[~held].reset_index(drop=True).to_parquet(files.train)
+    model.prediction_requests(rows, held).reset_index(drop=True).to_parquet(files.holdout)
+    np.save(files.train_keys, np.sort(key_hashes(model.table, rows[~held])))
+    facts = {name: getattr(model.table, name) for name in ("name", "target", "keys", "time", "group", "features")}
+    facts["sha256"] = content_hash(rows)
+    files.table_facts.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def fit(model: Model) -> None:
+    """Fit the model on train.parquet and write the model file with its signature and a few examples."""
+    rows = pd.read_parquet(model.files.train)
+    if rows[model.table.target].nunique() < 2:
+        raise Refused(f"{model.name} has only one value of {model.table.target} to learn from: it needs more rows")
+    estimator = model.module.fit(rows, model.table, model.params)
+    inputs = model.inputs(rows)
+    examples = model.prediction_requests(rows, pd.Series(True, rows.index)).tail(artifact.EXAMPLES)
+    examples = columns.records(examples[[column.name for column in inputs]])
+    requests = columns.typed(pd.DataFrame.from_records(examples), inputs)  # as the service will be asked
+    described = {
+        "model": model.name,
+        "table": model.table.name,
+        "inputs": inputs,
+        "examples": examples,
+        "predictions": responses(model.module, estimator, requests),
+    }
+    artifact.save(model.files.model, estimator, described, model.module.TRUSTED)

@@ -1,0 +1,98 @@
+"""Where training keeps its files: every path below artifacts/ and reports/, and the lock on them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from .. import ROOT, Refused
+
+ARTIFACTS = ROOT / "artifacts"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The files of one model, by its name in params.yaml."""
+
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """The folder of all files but the report."""
+        return ARTIFACTS / self.name
+
+    @property
+    def rows(self) -> Path:
+        """The folder that the stage `split` writes."""
+        return self.folder / "rows"
+
+    @property
+    def train(self) -> Path:
+        """The rows to learn from."""
+        return self.rows / "train.parquet"
+
+    @property
+    def holdout(self) -> Path:
+        """The held-out rows, as the model would have been asked for them."""
+        return self.rows / "holdout.parquet"
+
+    @property
+    def train_keys(self) -> Path:
+        """The sorted hashes of the training rows' keys."""
+        return self.rows / "train_keys.npy"
+
+    @property
+    def table_facts(self) -> Path:
+        """Names of the table's columns and the hash of its rows."""
+        return self.rows / "table.json"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the model file and its signature, which the stage `fit` writes."""
+        return self.folder / "model"
+
+    @property
+    def predictions(self) -> Path:
+        """The predictions for the held-out rows, which the stage `score` writes."""
+        return self.folder / "predictions.parquet"
+
+    @property
+    def metrics(self) -> Path:
+        """The scores, which the stage `score` writes."""
+        return self.folder / "metrics.json"
+
+    @property
+    def verdict(self) -> Path:
+        """The gate's verdict on the model."""
+        return self.folder / "verdict.json"
+
+    @property
+    def settled(self) -> Path:
+        """What the last retrain was done with."""
+        return self.folder / "settled.json"
+
+    @property
+    def card(self) -> Path:
+        """The model card."""
+        return self.folder / "card.md"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return ROOT / "reports" / f"{self.name}.html"
+
+    def downloaded(self, version: str) -> Path:
+        """Return the folder for a version's model file that a server keeps."""
+        return self.folder / "versions" / version
+
+
+@contextmanager
+def training_lock() -> Iterator[None]:
+    """Hold the lock on this folder's artifacts; raise Refused if another command holds it."""
+    try:
+        with FileLock(ROOT / ".training.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise Refused("another training is at work in this folder: wait for it to end") from error
