@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import atexit
 import json
 import os
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -122,7 +124,7 @@ class Project:
 
     @contextmanager
     def server(self, *command: str, **environment: str) -> Iterator[subprocess.Popen]:
-        """A command that runs meanwhile and is asked to end afterwards."""
+        """A command that runs meanwhile and is asked to end afterwards; `log` is the file of what it prints."""
         log = self.folder.parent / f"{time.monotonic_ns()}.log"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -133,10 +135,32 @@ class Project:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            process.log = log
             try:
                 yield process
             finally:
                 end(process)
+
+
+@cache
+def recipes_run() -> set[str]:
+    """The recipes that functions of these tests run: `.just("NAME"` and `"just", "NAME"` in a call or a list."""
+    found = set()
+    functions = (
+        node
+        for path in sorted(Path(__file__).parent.glob("test_*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    )
+    for node in (inner for function in functions for inner in ast.walk(function)):
+        if not isinstance(node, ast.Call | ast.List | ast.Tuple):
+            continue
+        parts = node.args if isinstance(node, ast.Call) else node.elts
+        words = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "just":
+            words = ["just", *(words or [""])]  # alone, it lists the recipes
+        found |= {name for word, name in pairwise(words) if word == "just" and isinstance(name, str)}
+    return found
 
 
 def end(process: subprocess.Popen, how: int = signal.SIGTERM) -> None:

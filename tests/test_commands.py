@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -16,7 +18,7 @@ from projects import HIGHEST, LEVELS, LOWEST, Project, ask, end, eventually, fre
 COMMANDS = {
     "data-centric": {"check", "data", "explore", "upgrade", "preview"},
     "model-centric": {"train", "evaluate", "promote", "rollback", "predict", "serve"},
-    "pipeline-centric": {"retrain", "up"},
+    "pipeline-centric": {"retrain", "up", "history", "lineage", "restore", "clean"},
 }
 WATCH = """
 import os, socket
@@ -66,12 +68,10 @@ def test_the_notebook_runs_as_a_script_and_opens(project):
     done = project.run("uv", "run", "python", "notebooks/explore.py")
     assert done.returncode == 0, done.stderr
 
-    port = free_port()
-    recipe = (
-        (project.folder / "justfile").read_text(encoding="utf-8").partition("explore:\n")[2].splitlines()[0].split()
-    )
-    with project.server(*recipe, "--headless", "--no-token", "--port", str(port)) as process:
-        assert eventually(port, "/api/status", process)
+    with project.server("uv", "run", "just", "explore", BROWSER="true") as process:
+        [address] = until(lambda: re.findall(r"http://\S+\?\S+", process.log.read_text(encoding="utf-8")))
+        place = urlsplit(address)
+        assert eventually(place.port, f"/api/status?{place.query}", process)
 
 
 def test_the_steps_of_the_workflow_pass(project, level):
@@ -111,7 +111,7 @@ def holdout(project: Project, model: str, target: Path) -> Path:
     """The model's held-out rows, without what is to be predicted, in a file."""
     code = (
         "import sys, pandas as pd; from importlib import import_module as i; p, m, t = sys.argv[1:];"
-        "model = i(p + '.models').named(m); rows = pd.read_parquet(model.folder / 'rows' / 'holdout.parquet');"
+        "model = i(p + '.training.contract').load_model(m); rows = pd.read_parquet(model.files.holdout);"
         "rows.drop(columns=model.table.target).to_parquet(t)"
     )
     done = project.run("uv", "run", "python", "-c", code, project.package, model, str(target))
@@ -140,6 +140,10 @@ def test_retrain_gates_promotes_and_finds_nothing_new(project, level):
     for model in project.models:
         assert f"{model}: version" in first or f"{model}: nothing new" in first
         assert f"{model}: nothing new" in again
+        champion = project.just("lineage", "", model)
+        assert re.match(rf"{model} version \d+ serves", champion)
+        assert project.just("lineage", "1", model).startswith(f"{model} version 1")
+        assert re.search(r"data \w+ +[0-9a-f]{12}\n", champion) and "not judged" not in champion
     assert project.run("uv", "run", "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
     done = project.run("uv", "run", "dvc", "repro")
     assert done.returncode == 0, done.stderr
@@ -163,7 +167,7 @@ def test_up_starts_server_schedule_and_service_and_ends_them(project, level):
     if sys.platform == "win32":
         pytest.skip("a console signal would reach the tests too")
     port, prefect = free_port(), free_port()
-    command = ["uv", "run", "python", "-m", f"{project.package}.flows", str(port)]
+    command = ["uv", "run", "python", "-m", project.package, "up", str(port)]
     environment = project.variables({"PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api"})
     log = project.folder.parent / "up.log"
     with log.open("w") as output:

@@ -1,0 +1,96 @@
+"""The recipes of a generated project: each is run by a test, and none lets a shell execute an argument."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from projects import HIGHEST, TREE, generate, recipes_run
+
+PAYLOADS = [
+    "a$(touch PWNED)",
+    "`touch PWNED`",
+    "; touch PWNED",
+    "' ; touch PWNED ; '",
+    "a\ntouch PWNED",
+    "| touch PWNED",
+]
+PAYLOADS += [f"x={payload}" for payload in PAYLOADS]  # as an answer
+STUB = """#!/bin/sh
+printf '%s\\n' "$@" >> ARGUMENTS
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return generate(tmp_path_factory.mktemp("recipes"), maturity_level=HIGHEST)
+
+
+def just(project: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("just")), *arguments]
+    found = os.environ | environment
+    return subprocess.run(command, cwd=project, env=found, capture_output=True, text=True, timeout=60)
+
+
+def recipes(project: Path) -> dict[str, list[dict]]:
+    """The public recipes with their parameters."""
+    found = json.loads(just(project, "--dump", "--dump-format", "json").stdout)["recipes"]
+    return {name: recipe["parameters"] for name, recipe in found.items() if not recipe["private"]}
+
+
+def test_every_recipe_is_run_by_a_test(project):
+    names = set(just(project, "--summary").stdout.split())
+
+    assert names >= {"check", "data", "explore", "history", "lineage", "restore", "clean", "evaluate", "up"}
+    assert names <= recipes_run()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the shell is another one there")
+def test_an_argument_is_never_executed_by_a_shell(project, tmp_path):
+    """`uv` and `uvx` only note what they are given: what is left is the recipes' own quoting."""
+    for name in ("uv", "uvx"):
+        (tmp_path / name).write_text(STUB, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    noted, wrong = project / "ARGUMENTS", []
+    taking = {name: parameters for name, parameters in recipes(project).items() if parameters}
+    assert {"serve", "up", "upgrade", "preview", "retrain", "restore", "rollback"} <= set(taking)
+    for name, parameters in taking.items():
+        for payload in PAYLOADS:
+            for place in range(len(parameters)):
+                noted.write_text("", encoding="utf-8")
+                before = ["model-centric" if each["name"] == "LEVEL" else "" for each in parameters[:place]]
+                after = ["x" for each in parameters[place + 1 :] if each["default"] is None and each["kind"] != "star"]
+                done = just(project, name, *before, payload, *after, PATH=path)
+                given = noted.read_text(encoding="utf-8")
+                if (project / "PWNED").exists():
+                    (project / "PWNED").unlink()
+                    wrong.append((name, parameters[place]["name"], payload))
+                elif done.returncode == 0 and not arrived(payload, given, parameters[place]["name"]):
+                    wrong.append((name, parameters[place]["name"], payload, given))
+    assert wrong == []
+
+
+def arrived(payload: str, given: str, parameter: str) -> bool:
+    """Whether the command got the argument; further answers of an upgrade are split where blanks are."""
+    words = payload.split(" ") if parameter == "ANSWERS" else [payload]
+    return all(f"{word}\n" in given for word in words)
+
+
+def test_every_setting_has_its_line_in_the_example_of_an_environment():
+    """With its default."""
+    lines = (TREE / ".env.example").read_text(encoding="utf-8").splitlines()
+    wanted = {}
+    for path in (TREE / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and any("BaseSettings" in ast.unparse(base) for base in node.bases):
+                fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+                wanted |= {each.target.id.upper(): ast.literal_eval(each.value) for each in fields}
+
+    assert len(wanted) >= 6
+    assert [f"# {name}={default}" for name, default in wanted.items() if f"# {name}={default}" not in lines] == []
