@@ -11,37 +11,46 @@ import os
 import signal
 import sys
 import traceback
-from contextlib import chdir
 from importlib import import_module
 from pathlib import Path
 
-import pandas as pd
 import yaml
 
 PACKAGE = sys.argv[1]
-catalog, evaluate, gate, models, pipeline, registry, train, artifact = (
-    import_module(f"{PACKAGE}.{name}")
-    for name in ("catalog", "evaluate", "gate", "models", "pipeline", "registry", "train", "artifact")
-)
+
+
+def imported(part, *names):
+    """These modules of a part of the package."""
+    return [import_module(f"{PACKAGE}.{part}.{name}") for name in names]
+
+
+[catalog] = imported("datasets", "catalog")
+artifact, contract, report = imported("training", "artifact", "contract", "report")
+deployments, loading, versions = imported("registry", "deployments", "loading", "versions")
+gate, retraining, stages = imported("retraining", "gate", "retrain", "stages")
 from dvc.repo import Repo  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
 
 STEPS = [  # whose attribute, which, how many calls are let through, and whether the kill comes before or after
-    (catalog, "write", 0, "before"),  # the snapshot
-    (catalog, "write", 1, "after"),  # its lock
+    (catalog.pq, "write_table", 0, "before"),  # the snapshot
+    (catalog.pq, "write_table", 0, "after"),  # its content, under a temporary name
+    (catalog, "write_lock", 0, "before"),
+    (catalog, "write_lock", 0, "after"),
     (Repo, "add", 0, "after"),
-    *((pipeline, "stage", stage, "after") for stage in range(3)),
-    (artifact.Path, "write_bytes", 2, "after"),  # the model file without its signature
-    (pipeline, "lock", 0, "before"),
-    (pipeline, "lock", 0, "after"),
+    *((stages, "run_stage", stage, "after") for stage in range(3)),
+    (artifact, "asdict", 0, "before"),  # the model file with the signature of the one before
+    (stages, "_write_lock", 0, "before"),
+    (stages, "_write_lock", 0, "after"),
     (MlflowClient, "create_run", 0, "after"),
     (MlflowClient, "create_model_version", 0, "before"),
     (gate, "judge", 0, "before"),
-    (registry, "keep_verdict", 0, "after"),
+    (retraining, "_publish", 0, "after"),
+    (deployments, "_deploy", 0, "before"),
     (MlflowClient, "create_run", 1, "after"),  # the line in the log
     (MlflowClient, "set_registered_model_alias", 0, "after"),
     (MlflowClient, "set_terminated", 1, "before"),
-    (registry, "mark_settled", 0, "before"),
+    (versions, "mark_settled", 0, "before"),
+    (retraining, "mark_settled", 0, "before"),
     (Repo, "push", 0, "before"),
 ]
 
@@ -49,17 +58,17 @@ STEPS = [  # whose attribute, which, how many calls are let through, and whether
 def main():
     """One model, whose gate always opens, on a source that changes before every step."""
     name, whole = prepare()
-    forked(lambda: pipeline.retrain([], "first"))
-    evaluate.report = lambda model: None  # pictures take time, and stand from the first retrain
+    forked(lambda: retraining.retrain([], "first"))
+    report.write_report = lambda model: None  # pictures take time, and stand from the first retrain
     before = forked(look)
     for number, step in enumerate(STEPS):
         whole.iloc[number + 1 :].to_parquet(f"data/{name}.parquet")
-        status = forked(lambda step=step: (kill_at(*step), pipeline.retrain([], "killed")), killed=True)
+        status = forked(lambda step=step: (kill_at(*step), retraining.retrain([], "killed")), killed=True)
         after = forked(look)
-        outcome = forked(lambda: [each.state for each in pipeline.retrain([], "next")])
-        again = forked(lambda: [each.state for each in pipeline.retrain([], "again")])
+        outcome = forked(lambda: [each.state for each in retraining.retrain([], "next")])
+        again = forked(lambda: [each.state for each in retraining.retrain([], "again")])
         last = forked(look)
-        assert not pipeline.UNPUSHED.exists()
+        assert not stages.UNPUSHED.exists()
         place, attribute, skipped, side = step
         words = f"{side} {getattr(place, '__name__', place)}.{attribute} {skipped}"
         seen = {"step": words, "status": status, "outcome": outcome, "again": again}
@@ -97,16 +106,16 @@ def kill_at(place, attribute, skipped, side):
 
 def look():
     """What serves, proven to load and predict; how many versions there are; what the log says; what DVC finds."""
-    [model] = models.chosen([])
-    champion = registry.champion(model.name)
-    estimator = artifact.load(registry.folder(model.name, champion), model.module.TRUSTED)
-    rows = model.table.load().head(3)
-    log = [[line.version, line.state] for line in registry.deployments(model.name)]
-    with chdir(registry.ROOT), Repo() as repo:
+    [model] = contract.load_models([])
+    champion = versions.champion(model.name)
+    loaded = loading.load_version(model.name, champion)
+    loaded.verify_examples()
+    predicted = len(loaded.predict(model.table.load().head(3)))
+    log = [[line.version, line.state] for line in deployments.deployments(model.name)]
+    with stages.repository() as repo:
         stale = sorted(repo.status())
-    predicted = len(model.module.predict(estimator, pd.DataFrame(rows)))
-    versions = [int(version.number) for version in registry.versions(model.name)]
-    return {"champion": champion, "predicted": predicted, "versions": versions, "log": log, "stale": stale}
+    numbers = [int(version.number) for version in versions.versions(model.name)]
+    return {"champion": champion, "predicted": predicted, "versions": numbers, "log": log, "stale": stale}
 
 
 def forked(work, *, killed=False):

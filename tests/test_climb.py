@@ -37,7 +37,7 @@ def test_2_a_preview_changes_nothing_and_names_what_would_come(own):
     before = files(own.folder)
     shown = own.just("preview", HIGHEST)
 
-    assert "src/cellar/pipeline.py" in shown
+    assert "src/cellar/retraining/retrain.py" in shown
     assert files(own.folder) == before
     assert own.run("git", "status", "--porcelain").stdout == ""
 
@@ -157,7 +157,7 @@ def state(project: Project) -> tuple:
     lock = (project.folder / "data" / "catalog.lock").read_bytes()
     snapshots = sorted(path.name for path in (project.folder / "data" / "raw").rglob("*"))
     code = (
-        "from importlib import import_module as i; import sys; r = i(sys.argv[1] + '.registry');"
+        "from importlib import import_module as i; import sys; r = i(sys.argv[1] + '.registry.versions');"
         "print([(v.number, v.tags) for v in r.versions(sys.argv[2])], r.champion(sys.argv[2]))"
     )
     asked = project.run("uv", "run", "python", "-c", code, project.package, project.models[0])

@@ -36,7 +36,7 @@ def own(first: Project, tmp_path: Path) -> Project:
 
 
 def retrain(project: Project, **environment: str) -> subprocess.CompletedProcess[str]:
-    return project.run("uv", "run", "python", "-m", f"{project.package}.pipeline", "retrain", **environment)
+    return project.run("uv", "run", "python", "-m", project.package, "retrain", **environment)
 
 
 def change(project: Project, rounds: int) -> None:
@@ -48,10 +48,11 @@ def change(project: Project, rounds: int) -> None:
 def champion(project: Project) -> str:
     """The version that serves, proven to load."""
     code = f"""
-from {project.package} import artifact, models, registry
-[model] = models.chosen([])
-number = registry.champion(model.name)
-artifact.load(registry.folder(model.name, number), model.module.TRUSTED)
+from {project.package}.registry import loading, versions
+from {project.package}.training.params import model_blocks
+[model] = model_blocks([])
+number = versions.champion(model)
+loading.load_version(model, number).verify_examples()
 print(number)
 """
     done = project.run("uv", "run", "python", "-c", code)
@@ -64,7 +65,7 @@ def test_killed_at_any_step_the_champion_serves_and_the_next_retrain_completes(o
     done = own.run("uv", "run", "python", str(script), own.package)
     assert done.returncode == 0, done.stderr
     steps = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(steps) > 15
+    assert len(steps) >= 18
     for step in steps:
         before, after, last = step["before"], step["after"], step["last"]
         assert step["status"] == -9, step["step"]
@@ -146,7 +147,7 @@ def test_locks_that_were_cut_off_are_made_again(own: Project) -> None:
 
 def test_of_two_retrains_at_once_one_is_told(own: Project) -> None:
     change(own, 84)
-    command = ["uv", "run", "python", "-m", f"{own.package}.pipeline", "retrain"]
+    command = ["uv", "run", "python", "-m", own.package, "retrain"]
     with own.server(*command) as one, own.server(*command) as other:
         assert sorted((one.wait(), other.wait())) == [0, 1]
     assert int(champion(own)) <= 2
@@ -159,12 +160,14 @@ past = lambda: 1_000_000
 clock.get_current_time_millis = past
 import mlflow.store.tracking.sqlalchemy_store as runs, mlflow.store.model_registry.sqlalchemy_store as versions
 runs.get_current_time_millis = versions.get_current_time_millis = past
-from {own.package} import gate, models, pipeline, registry
+from {own.package}.registry import deployments, versions
+from {own.package}.retraining import gate, retrain
+from {own.package}.training.params import model_blocks
 gate.judge = lambda *_, **__: gate.Verdict(True, "open", [])
-pipeline.retrain([], "past")
-[model] = models.chosen([])
-print(registry.versions(model.name)[0].number, registry.deployments(model.name)[-1].version)
-print(registry.champion(model.name), registry.rollback(model.name, "past"))
+retrain.retrain([], "past")
+[model] = model_blocks([])
+print(versions.versions(model)[0].number, deployments.deployments(model)[-1].version)
+print(versions.champion(model), deployments.rollback(model, "past"))
 """
     change(own, 85)
     done = own.run("uv", "run", "python", "-c", code)
@@ -208,15 +211,16 @@ def test_the_service_follows_a_promotion_and_stays_on_the_old_model_when_the_new
         assert own.run("uv", "run", "just", "promote", "2").returncode == 1
         moved = "from mlflow import MlflowClient as C; C('sqlite:///mlflow.db').set_registered_model_alias"
         own.run("uv", "run", "python", "-c", f"{moved}('{own.package}.{name}', 'champion', '2')")
-        until(lambda: "not the one recorded" in (ask(port, "/version")[1][name]["trouble"] or ""))
+        until(lambda: "not the one recorded" in (ask(port, "/version")[1][name]["error"] or ""))
         assert ask(port, "/version")[1][name]["version"] == "1"
 
 
 def version_of(project: Project, file: Path) -> str:
     """The version whose run keeps this file."""
     code = f"""
-from {project.package} import models, registry
-[model] = models.chosen([])
-print([each.number for each in registry.versions(model.name) if each.run == {file.parents[2].name!r}][0])
+from {project.package}.registry import versions
+from {project.package}.training.params import model_blocks
+[model] = model_blocks([])
+print([each.number for each in versions.versions(model) if each.run == {file.parents[2].name!r}][0])
 """
     return project.run("uv", "run", "python", "-c", code).stdout.split()[-1]

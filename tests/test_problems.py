@@ -16,17 +16,19 @@ from importlib import import_module
 from pathlib import Path
 import yaml
 package, key = sys.argv[1:]
-models, pipeline, registry = (import_module(f"{package}.{name}") for name in ("models", "pipeline", "registry"))
-[name] = models.blocks([])
+modules = ("training.params", "retraining.retrain", "registry.versions")
+params_yaml, retraining, registry = (import_module(f"{package}.{name}") for name in modules)
+[name] = params_yaml.model_blocks([])
 params = Path("params.yaml")
 for turn in range(1, 8):
     content = yaml.safe_load(params.read_text(encoding="utf-8"))
     content["models"][name][key] = 8 * (turn + 4)
     params.write_text(yaml.safe_dump(content), encoding="utf-8")
-    [outcome] = pipeline.retrain([], f"turn {turn}")
-    assert outcome.state in ("promoted", "kept"), outcome.words
+    [outcome] = retraining.retrain([], f"turn {turn}")
+    assert outcome.state in ("promoted", "kept"), outcome.message
 print(len(registry.versions(name)), "versions")
 """
+OF_ROWS = ("tests/models/test_contract.py", "tests/serving/test_app.py")  # the project's tests of its own models
 pytestmark = pytest.mark.xdist_group("problems")
 
 
@@ -50,7 +52,7 @@ def climbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_own_rows_are_trained_judged_and_served_without_an_edit(climbed):
     assert "serves" in climbed.just("retrain")
     assert "nothing new" in climbed.just("retrain")
-    done = climbed.run("uv", "run", "pytest", "-q", "tests/test_models.py", "tests/test_serve.py", "tests/test_data.py")
+    done = climbed.run("uv", "run", "pytest", "-q", *OF_ROWS, "tests/test_data.py")
     assert done.returncode == 0, done.stdout[-4000:]
 
 
@@ -73,9 +75,9 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params = (made / "params.yaml").read_text(encoding="utf-8") + "  second:\n    leaves: 4\n"
     source = TREE / "src" / "{{cookiecutter.__package}}"
     shutil.copy(source / "models" / "forecaster.py", package / "models")
-    shutil.copy(source / "parts" / "seasons.py", package / "parts")
+    shutil.copy(source / "features" / "seasons.py", package / "features")
     shutil.copy(source / "models" / "image_classifier.py", package / "models")
-    shutil.copy(source / "parts" / "images.py", package / "parts")
+    shutil.copy(source / "datasets" / "images.py", package / "datasets")
     shutil.copy(TREE / "data" / "sample" / "employment.forecasting.csv", made / "data" / "sample" / "employment.csv")
     shutil.copy(TREE / "data" / "sample" / "digits.image-classification.zip", made / "data" / "sample" / "digits.zip")
     for problem, first, module in (
@@ -87,7 +89,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
             catalogue.write(entry[entry.index(f"\n{first}:") :])
         shutil.copy(source / f"data.{problem}.py", package / f"{module}.py")
     own = (package / "data.py").read_text(encoding="utf-8")
-    own = own.replace("from . import catalog\n", "from . import catalog, scans, series\n")
+    own = own.replace("from .datasets import catalog\n", "from . import scans, series\nfrom .datasets import catalog\n")
     (package / "data.py").write_text(own + "\nTABLES += series.TABLES + scans.TABLES\n", encoding="utf-8")
     params += "  forecaster:\n    table: employment\n  image_classifier:\n    table: digits\n"
     (made / "params.yaml").write_text(params, encoding="utf-8")
@@ -106,7 +108,7 @@ def test_models_of_several_problems_live_in_one_project(mixed):
 
 
 def test_the_project_s_own_tests_take_every_model_of_it(mixed):
-    done = mixed.run("uv", "run", "pytest", "-q", "tests/test_models.py", "tests/test_serve.py")
+    done = mixed.run("uv", "run", "pytest", "-q", *OF_ROWS)
 
     assert done.returncode == 0, done.stdout[-4000:]
 

@@ -3,8 +3,8 @@
 import pandas as pd
 import pandera.pandas as pa
 
-from . import catalog
-from .table import Table
+from .datasets import catalog
+from .datasets.table import Table
 
 MEASURES = {
     *("malic_acid", "ash", "alcalinity_of_ash", "total_phenols", "flavanoids", "nonflavanoid_phenols"),

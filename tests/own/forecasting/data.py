@@ -3,8 +3,8 @@
 import pandas as pd
 import pandera.pandas as pa
 
-from . import catalog
-from .table import Table
+from .datasets import catalog
+from .datasets.table import Table
 
 
 def load_visits() -> pd.DataFrame:

@@ -3,9 +3,8 @@
 import pandas as pd
 import pandera.pandas as pa
 
-from . import catalog
-from .parts import images
-from .table import Table
+from .datasets import catalog, images
+from .datasets.table import Table
 
 
 def load_shapes() -> pd.DataFrame:
