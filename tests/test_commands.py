@@ -20,6 +20,16 @@ COMMANDS = {
     "model-centric": {"train", "evaluate", "promote", "rollback", "predict", "serve"},
     "pipeline-centric": {"retrain", "up", "history", "lineage", "restore", "clean"},
 }
+LOADED = """
+import sys
+from importlib import import_module
+from pkgutil import iter_modules
+import_module(f"{sys.argv[1]}.serving.app")
+models = import_module(f"{sys.argv[1]}.models")
+for module in iter_modules(models.__path__):
+    import_module(f"{models.__name__}.{module.name}")
+print(*(name for name in ("matplotlib", "pandera", "sqlalchemy", "dvc") if name in sys.modules))
+"""
 WATCH = """
 import os, socket
 connect = socket.socket.connect
@@ -130,6 +140,15 @@ def serve_and_ask(project: Project) -> None:
             status, answer = ask(port, f"/models/{name}/predict", {"rows": examples})
             assert (status, answer.get("version")) == (200, serving["version"]), answer
             assert ask(port, f"/models/{name}/predict", {"rows": [{}]})[0] == 422
+
+
+def test_what_serves_loads_nothing_that_only_draws_checks_or_queries(project, level):
+    """Each of these takes a tenth of a second to a second, and memory for as long as the service runs."""
+    at_least(level, "model-centric")
+    done = project.run("uv", "run", "python", "-c", LOADED, project.package)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
 
 
 def test_retrain_gates_promotes_and_finds_nothing_new(project, level):

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.fs
-import sqlalchemy
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from .. import Refused, first_line
@@ -108,6 +107,8 @@ def _read_folder(source: Source, root: Path) -> pa.Table:
 
 
 def _read_query(source: Source, root: Path) -> pa.Table:
+    import sqlalchemy  # half a second that only queries wait for
+
     url = os.environ.get(source.database)
     if not url:
         raise Refused(f"source {source.name} needs {source.database}: set it to a SQLAlchemy URL, or put it in .env")
