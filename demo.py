@@ -1,4 +1,4 @@
-"""The main job in one go: a pipeline-centric project is generated, trained, served, retrained on new rows, rolled back.
+"""Do the main job in one go: generate a pipeline-centric project, train, serve, retrain on new rows, roll back.
 
 `uv run just demo` runs this; the project is left in the system's folder for temporary files, for a look around.
 """
@@ -27,7 +27,7 @@ PATIENCE = 120  # seconds a step may wait for the service
 
 
 def main() -> None:
-    """Each step is done for real, and printed with its seconds and its result; the first that fails ends it."""
+    """Do each step for real, and print its seconds and its result; the first that fails ends it."""
     start = time.perf_counter()
     step("generate the project", generate)
     step("install it", lambda: run("uv", "sync", "--quiet") or "its own environment in .venv")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def step(name: str, work: Callable[[], str]) -> None:
-    """The work is done; its name stands there before, its seconds and result after it."""
+    """Print the name of the work, do it, print its seconds and its result."""
     print(f"- {name} ...", flush=True)
     start = time.perf_counter()
     result = work()
@@ -64,7 +64,7 @@ def step(name: str, work: Callable[[], str]) -> None:
 
 
 def generate() -> str:
-    """The project stands there, made anew by plain cookiecutter."""
+    """Make the project anew, by plain cookiecutter."""
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir()
     answers = ["project_name=My ML project", "maturity_level=pipeline-centric"]
@@ -73,7 +73,7 @@ def generate() -> str:
 
 
 def split_sample() -> tuple[str, str]:
-    """The sample's first rows, which are all there is yet, and those that arrive later."""
+    """Leave only the first half of the sample in place; return it and the rows that arrive later."""
     lines = SAMPLE.read_text(encoding="utf-8").splitlines(keepends=True)
     cut = len(lines) // 2
     SAMPLE.write_text("".join(lines[:cut]), encoding="utf-8")
@@ -81,19 +81,19 @@ def split_sample() -> tuple[str, str]:
 
 
 def commit(message: str) -> str:
-    """Everything that is not ignored is under version control."""
+    """Commit everything that is not ignored."""
     run("git", "add", "--all")
     run("git", "-c", "user.name=demo", "-c", "user.email=demo@localhost", "commit", "--quiet", "-m", message)
     return run("git", "log", "--oneline", "-1").strip()
 
 
 def just(*arguments: str) -> str:
-    """What a command of the project prints, shown as it comes."""
+    """Run a command of the project; return what it prints, shown as it comes."""
     return run("uv", "run", "just", *arguments, show=True)
 
 
 def run(*command: str, folder: Path = PROJECT, show: bool = False) -> str:
-    """What a command prints; one that fails ends the demo with all it said."""
+    """Return what a command prints; one that fails ends the demo with all it said."""
     pipe, joined = subprocess.PIPE, subprocess.STDOUT
     with subprocess.Popen(
         command, cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=joined, text=True, encoding="utf-8"
@@ -109,15 +109,15 @@ def run(*command: str, folder: Path = PROJECT, show: bool = False) -> str:
 
 
 def last_line(output: str, containing: str) -> str:
-    """The last line that says this; its absence ends the demo."""
+    """Return the last line that contains this text; its absence ends the demo."""
     found = [line.strip() for line in output.splitlines() if containing in line]
     return found[-1] if found else sys.exit(f"expected {containing!r} in:\n{output}")
 
 
 @contextmanager
 def service(port: int):
-    """The project's service runs meanwhile."""
-    command = ["uv", "run", "python", "-m", "my_ml_project.serve", str(port)]
+    """Run the project's service inside the block."""
+    command = ["uv", "run", "python", "-m", "my_ml_project", "serve", str(port)]
     process = subprocess.Popen(command, cwd=PROJECT, env=ENVIRONMENT)
     try:
         yield
@@ -133,7 +133,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, version: str) -> str:
-    """The version, once it is the one that serves."""
+    """Wait until this version serves; return it."""
     deadline = time.monotonic() + PATIENCE
     serving = None
     while time.monotonic() < deadline:
@@ -148,7 +148,7 @@ def wait_for(port: int, version: str) -> str:
 
 
 def predict(port: int) -> str:
-    """What the service answers to the sample's first row."""
+    """Return what the service answers to the sample's first row."""
     names, values = (line.split(",") for line in SAMPLE.read_text(encoding="utf-8").splitlines()[:2])
     row = {name: float(value) for name, value in zip(names[1:-1], values[1:-1], strict=True)}
     return json.dumps(ask(port, "/models/classifier/predict", {"rows": [row]})["predictions"][0])

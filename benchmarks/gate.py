@@ -1,4 +1,6 @@
-"""The gate's error rates, by simulation, in Markdown. Run by a generated project's Python, with its package importable:
+"""Print the gate's error rates, found by simulation, in Markdown.
+
+A generated project's Python runs it, with its package importable:
 
     cd PROJECT && uv run python TEMPLATE/benchmarks/gate.py PACKAGE [TRIALS]
 
@@ -20,12 +22,12 @@ MANY = 400_000  # rows that stand for all
 
 
 def logits(generator, rows):
-    """What is true, and an error of variance 1 that both models make."""
+    """Return the true logits, and an error of variance 1 that both models make."""
     return generator.normal(0, 2, rows), generator.normal(0, 1, rows)
 
 
 def losses(generator, truth, shared, labels, error):
-    """Minus the logarithm of what a model with this much error says of the label, row by row."""
+    """Return the log loss of a model with this much error, for each row."""
     own = generator.normal(0, 1, len(truth))
     said = truth + error * (np.sqrt(SHARED) * shared + np.sqrt(1 - SHARED) * own)
     chance = 1 / (1 + np.exp(-said))
@@ -33,20 +35,20 @@ def losses(generator, truth, shared, labels, error):
 
 
 def draw(generator, rows, error):
-    """The losses of a champion and of a challenger with this error on the same new rows."""
+    """Return the losses of a champion and of a challenger with this error on the same new rows."""
     truth, shared = logits(generator, rows)
     labels = generator.random(rows) < 1 / (1 + np.exp(-truth))
     return losses(generator, truth, shared, labels, ERROR), losses(generator, truth, shared, labels, error)
 
 
 def skill():
-    """How much lower the champion's true loss is than the naive baseline's, log 2."""
+    """Return how much lower the champion's true loss is than the naive baseline's, log 2."""
     champion, _ = draw(np.random.default_rng(1), MANY, ERROR)
     return float(np.log(2) - champion.mean())
 
 
 def error_for(difference, whole):
-    """The challenger's error at which it is better by this share of the champion's skill."""
+    """Return the challenger's error at which it is better by this share of the champion's skill."""
     low, high = 0.0, 3.0
     for _ in range(25):
         middle = (low + high) / 2
@@ -55,20 +57,20 @@ def error_for(difference, whole):
     return middle
 
 
-def rates(gate, rows, difference, whole, error, trials):
-    """The share of trials in which the challenger is promoted by default, and with `min_gain: 0`."""
+def rates(project, rows, difference, whole, error, trials):
+    """Return the share of trials in which the challenger is promoted by default, and with `min_gain: 0`."""
     generator = np.random.default_rng([rows, round(1000 + difference * 1000)])
     passed, better = 0, 0
     for _ in range(trials):
         champion, challenger = draw(generator, rows, error)
         gain, units = champion - challenger, np.arange(rows)
-        passed += gate.compared(gain, units, {}, whole, gate.Limits())[0].holds
-        better += gate.compared(gain, units, {}, whole, gate.Limits(min_gain=0.0))[0].holds
+        passed += project.compared(gain, units, {}, whole, project.Limits())[0].holds
+        better += project.compared(gain, units, {}, whole, project.Limits(min_gain=0.0))[0].holds
     return passed / trials, better / trials
 
 
-def slices(gate, rows, loss, whole, trials):
-    """The share of trials in which ten slices refuse a challenger that is equal but for a loss on the first."""
+def slices(project, rows, loss, whole, trials):
+    """Return the share of trials in which ten slices refuse a challenger that is worse on the first only."""
     generator = np.random.default_rng(3)
     worse, refused = error_for(-loss, whole) if loss else ERROR, 0
     for _ in range(trials):
@@ -77,22 +79,22 @@ def slices(gate, rows, loss, whole, trials):
         before, after = draw(generator, rows, worse)
         gain = np.where(inside, before - after, champion - challenger)
         masks = {f"slice {each}": np.arange(rows) % 10 == each for each in range(10)}
-        refused += not gate.compared(gain, np.arange(rows), masks, whole, gate.Limits())[1].holds
+        refused += not project.compared(gain, np.arange(rows), masks, whole, project.Limits())[1].holds
     return refused / trials
 
 
 def main():
     package, trials = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 2000
-    gate = import_module(f"{package}.gate")
+    project = import_module(f"{package}.retraining.conditions")  # which also names the gate's Limits
     whole = skill()
     errors = {difference: error_for(difference, whole) if difference else ERROR for difference in DIFFERENCES}
     found = {}
     for rows in SIZES:
         for difference, error in errors.items():
-            found[f"{rows} {difference}"] = rates(gate, rows, difference, whole, error, trials)
+            found[f"{rows} {difference}"] = rates(project, rows, difference, whole, error, trials)
     for rows in (300, 1000):
         for loss in (0.0, 0.5, 1.0):
-            found[f"slices {rows} {loss}"] = slices(gate, rows, loss, whole, trials // 2)
+            found[f"slices {rows} {loss}"] = slices(project, rows, loss, whole, trials // 2)
     if "--json" in sys.argv:
         print(json.dumps(found))
         return

@@ -1,4 +1,4 @@
-"""How long a new project takes, against bare cookiecutter writing the very same files: one run, in turn.
+"""Time a new project against bare cookiecutter writing the very same files: one run, in turn.
 
 `uv run python benchmarks/generation.py [ROUNDS]` prints the median seconds of both and their ratio, for each level.
 """
@@ -21,7 +21,7 @@ ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 7
 
 
 def main() -> None:
-    """A line for each level is printed."""
+    """Print a line for each level."""
     with tempfile.TemporaryDirectory() as scratch:
         for level in LEVELS:
             home = Path(scratch) / level
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def bare_template(home: Path, level: str) -> Path:
-    """A template without hooks, questions or conditions that writes the files of this level."""
+    """Return a template without hooks, questions or conditions that writes the files of this level."""
     made = generate(home / "made", maturity_level=level)
     bare = home / "bare"
     bare.mkdir()
@@ -49,7 +49,7 @@ def bare_template(home: Path, level: str) -> Path:
 
 
 def seconds(source: Path, folder: Path, *answers: str) -> float:
-    """What one generation takes, from the start of the process to its end."""
+    """Return the seconds of one generation, from the start of the process to its end."""
     folder.mkdir(parents=True)
     command = [sys.executable, "-m", "cookiecutter", str(source), "--no-input", *answers]
     start = time.perf_counter()

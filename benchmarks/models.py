@@ -1,4 +1,4 @@
-"""Seconds of one retrain of many small models, and what each takes beyond its fit: one run, in one process.
+"""Time one retrain of many small models, and what each takes beyond its fit: one run, in one process.
 
 `uv run python benchmarks/models.py [MODELS]`
 """
@@ -15,7 +15,8 @@ from projects import HIGHEST, Project, generate
 MODELS = int(sys.argv[1]) if len(sys.argv) > 1 else 20
 TIMED = """
 import time
-from {package} import models, pipeline
+from {package}.retraining.retrain import retrain
+from {package}.training.contract import load_models
 spent = 0.0
 def timed(work):
     def wrapped(*arguments):
@@ -26,7 +27,7 @@ def timed(work):
         finally:
             spent += time.perf_counter() - start
     return wrapped
-for model in models.chosen([]):
+for model in load_models([]):
     model.module.fit, model.module.baselines = timed(model.module.fit), timed(model.module.baselines)
 changes = {{"all changed": ("rounds: 100", "rounds: 101", -1), "one changed": ("rounds: 101", "rounds: 102", 1)}}
 for turn in ("all of them new", "nothing new", "all changed", "one changed"):
@@ -34,7 +35,7 @@ for turn in ("all of them new", "nothing new", "all changed", "one changed"):
         text = open("params.yaml").read()
         open("params.yaml", "w").write(text.replace(*changes[turn]))
     spent, start = 0.0, time.perf_counter()
-    outcomes = pipeline.retrain([], turn)
+    outcomes = retrain([], turn)
     whole = time.perf_counter() - start
     count, states = len(outcomes), ", ".join(sorted({{each.state for each in outcomes}}))
     beyond = (whole - spent) / count
@@ -44,7 +45,7 @@ for turn in ("all of them new", "nothing new", "all changed", "one changed"):
 
 
 def main() -> None:
-    """A line for each turn is printed."""
+    """Print a line for each turn."""
     with tempfile.TemporaryDirectory() as scratch:
         made = generate(Path(scratch) / "work", maturity_level=HIGHEST)
         project = Project(made, Path(scratch) / "environment")

@@ -1,4 +1,4 @@
-"""Seconds of a pipeline-centric project's commands, and a full retrain against a bare script, in one run.
+"""Time a pipeline-centric project's commands, and a full retrain against a bare script, in one run.
 
 The script reads, fits and scores the same: `uv run python benchmarks/pipeline.py`.
 """
@@ -18,9 +18,9 @@ from projects import HIGHEST, Project, generate
 TIMES = 3
 BARE = """
 import pandas as pd
-from {package}.models import chosen
-from {package}.table import is_holdout
-[model, *_] = chosen([])
+from {package}.datasets.table import is_holdout
+from {package}.training.contract import load_models
+[model, *_] = load_models([])
 rows = model.table.rows()
 held = is_holdout(model.table, rows)
 estimator = model.module.fit(rows[~held], model.table, model.params)
@@ -29,17 +29,22 @@ print(model.module.losses(rows[held], predictions, model.table).mean())
 """
 BEYOND = """
 import time
-from {package} import evaluate, gate, models, pipeline, registry
-[model, *_] = models.chosen([])
-registry.champion(model.name)
+from {package}.registry import deployments, provenance, versions
+from {package}.retraining import gate, stages
+from {package}.training.contract import load_models
+from {package}.training.evaluate import read_scores
+from {package}.training.report import write_report
+[model, *_] = load_models([])
+made_of = provenance.current(model.name)
+versions.champion(model.name)
 start = time.perf_counter()
-version, _ = registry.record(model)
+version, _ = versions.record_version(model, read_scores(model), made_of)
 print("record", time.perf_counter() - start)
 start = time.perf_counter()
 gate.judge(model, version)
 print("gate", time.perf_counter() - start)
 start = time.perf_counter()
-registry.promote(model.name, version, "benchmark")
+deployments.promote(model.name, version, "benchmark")
 print("promote", time.perf_counter() - start)
 """
 
@@ -61,26 +66,26 @@ def main() -> None:
         def median(*command: str) -> float:
             return statistics.median(took(*command)[0] for _ in range(TIMES))
 
-        took("-m", f"{package}.pipeline", "retrain")
+        took("-m", package, "retrain")
         params = folder / "params.yaml"
         full, bare = [], []
         for seed in range(1, TIMES + 1):
             params.write_text(re.sub(r"seed: \d+", f"seed: {seed}", params.read_text()))
             shutil.rmtree(folder / "artifacts")
-            full.append(took("-m", f"{package}.pipeline", "retrain")[0])
+            full.append(took("-m", package, "retrain")[0])
             bare.append(took("-c", BARE.format(package=package))[0])
         whole, script = statistics.median(full), statistics.median(bare)
         print(f"full retrain: {whole:.1f} s; the bare script: {script:.1f} s")
         print(f"  {whole / script:.1f} times, {whole - script:.1f} s more")
-        idle = median("-m", f"{package}.pipeline", "retrain")
-        imports = median("-c", f"import {package}.pipeline")
+        idle = median("-m", package, "retrain")
+        imports = median("-c", f"import {package}.retraining.retrain")
         print(f"retrain with nothing to do: {idle:.2f} s, of which imports are {imports:.2f} s")
         shutil.rmtree(folder / "mlruns")
         (folder / "mlflow.db").unlink()
         for line in took("-c", BEYOND.format(package=package))[1].splitlines():
             step, seconds = line.split()
             print(f"  {step}: {float(seconds):.2f} s")
-        restored = took("-m", f"{package}.lineage", "restore", "1")[0]
+        restored = took("-m", package, "restore", "1")[0]
         print(f"restore: {restored:.1f} s, in which the bare script would take {script:.1f} s")
         retaught = BEYOND.format(package=package).replace("version, _ =", SECOND + "version, _ =")
         took("-c", retaught)
@@ -90,20 +95,19 @@ def main() -> None:
 
 SECOND = """
 import pandas as pd
-path = model.folder / "rows" / "train.parquet"
-pd.read_parquet(path).iloc[::2].to_parquet(path)
-pipeline.stage("fit", model)
-pipeline.stage("score", model)
-evaluate.report(model)
+pd.read_parquet(model.files.train).iloc[::2].to_parquet(model.files.train)
+stages.run_stage("fit", model)
+stages.run_stage("score", model)
+write_report(model)
 """
 
 
 def median_of_rollbacks(took, package: str) -> float:
-    """Each one goes back from version 2 to version 1, which is then promoted away again."""
+    """Return the median seconds of a rollback from version 2 to 1; in between, 2 is promoted again."""
     seconds = []
     for _ in range(TIMES):
-        seconds.append(took("-m", f"{package}.registry", "rollback")[0])
-        took("-m", f"{package}.registry", "promote", "2")
+        seconds.append(took("-m", package, "rollback")[0])
+        took("-m", package, "promote", "2")
     return statistics.median(seconds)
 
 

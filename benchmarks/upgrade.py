@@ -1,4 +1,4 @@
-"""Upgrades timed side by side: this template, `cruft update` and `copier update`, in turn, on the same content.
+"""Time upgrades side by side: this template, `cruft update` and `copier update`, in turn, on the same content.
 
     uv run --with cruft==2.16.0 --with copier==9.19.1 python benchmarks/upgrade.py [ROUNDS]
 
@@ -27,7 +27,7 @@ TOP = "pipeline-centric"
 
 
 def timed(*command: str, cwd: Path) -> float:
-    """Seconds a command took that ended well."""
+    """Return the seconds of a command that ends well."""
     start = time.perf_counter()
     done = subprocess.run(
         [str(part) for part in command], cwd=cwd, env=os.environ | {"PWD": str(cwd)}, capture_output=True, text=True
@@ -38,7 +38,7 @@ def timed(*command: str, cwd: Path) -> float:
 
 
 def our_template(folder: Path) -> Path:
-    """The real template in two versions, the second with a new file and a changed line; v1 is checked out."""
+    """Return the real template in two versions, the second with a new file and a changed line; v1 is checked out."""
     folder.mkdir()
     shutil.copytree(HERE / "hooks", folder / "hooks", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(HERE / ROOT, folder / ROOT, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
@@ -49,7 +49,7 @@ def our_template(folder: Path) -> Path:
 
 
 def two_versions(folder: Path, root: Path, suffix: str) -> None:
-    """The template has the tags 1.0.0 and 2.0.0."""
+    """Tag the template 1.0.0 and, with a change, 2.0.0."""
     commit(folder)
     git(folder, "tag", "1.0.0")
     readme = root / f"README.md{suffix}"
@@ -61,7 +61,7 @@ def two_versions(folder: Path, root: Path, suffix: str) -> None:
 
 
 def copier_template(ours: Path, folder: Path) -> Path:
-    """The same pipeline-centric files with the same variables, as copier names and marks them."""
+    """Return the same pipeline-centric files with the same variables, as copier names and marks them."""
     template = json.loads((ours / "cookiecutter.json").read_text())
     root = folder / "template"
     for path in sorted((ours / ROOT).rglob("*")):
@@ -95,7 +95,7 @@ def copier_template(ours: Path, folder: Path) -> Path:
 
 
 def edited(project: Path) -> Path:
-    """The project, committed, with an edit of the user's."""
+    """Return the project, committed, with an edit of the user's."""
     if not (project / ".git").exists():
         git(project, "init", "-q", "-b", "main")
     write(project, {"pyproject.toml": (project / "pyproject.toml").read_text() + "\n# ours\n"})
@@ -104,7 +104,7 @@ def edited(project: Path) -> Path:
 
 
 def main(rounds: int) -> None:
-    """Prints the medians, and their ratios to ours."""
+    """Print the medians, and their ratios to ours."""
     answers = ["project_slug=churn", f"maturity_level={TOP}"]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
