@@ -67,7 +67,7 @@ def test_data_takes_snapshots_and_writes_a_report(project):
     report = (project.folder / "reports" / "data.html").read_text(encoding="utf-8")
 
     assert "all checks hold" in report
-    assert "src='data:image/png;base64," in report
+    assert 'src="data:image/png;base64,' in report
     assert "http" not in report.replace("http-equiv", "")
     assert "unchanged" in project.just("data")
     project.commit("data/catalog.lock")
@@ -104,7 +104,7 @@ def test_train_promote_predict_serve_roll_back(project, level, tmp_path):
     for model in project.models:
         assert "version 1 is served" not in project.just("evaluate", model)
         report = (project.folder / "reports" / f"{model}.html").read_text(encoding="utf-8")
-        assert "naive" in report and "src='data:image/png;base64," in report
+        assert "naive" in report and 'src="data:image/png;base64,' in report
         project.just("promote", "1", model)
         rows = holdout(project, model, tmp_path / f"{model}.parquet")
         project.just("predict", str(rows), str(tmp_path / f"{model}.csv"), model)

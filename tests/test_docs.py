@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import re
 import subprocess
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from projects import LEVELS, QUESTIONS, ROOT, TREE, Project, files, generate, template
+from projects import LEVELS, QUESTIONS, ROOT, TREE, Project, files, generate, recipes_run, template
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), TREE / "README.md"]
-RUN_BY = {  # the command, without what varies, and the test that runs it
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+PAGES += [TREE / "README.md", *sorted((TREE / "docs").glob("*.md"))]
+RUN_BY = {  # commands that are no recipe of a generated project, without what varies, and who runs them
     "pip install uv": "test_commands (the steps of the workflow), .ci/run",
     "uvx cookiecutter": "test_upgrade*, test_generation, test_docs",
-    "uv run just": "test_commands",
-    "uv run just demo": "test_demo",
+    "uv run just demo": "test_demo, without just",
     "uv run just test": ".ci/run",
-    "uv run just bench": "test_docs",
-    "uv run just check": "test_commands",
-    "uv run just data": "test_commands",
-    "uv run just train": "test_commands",
-    "uv run just retrain": "test_commands",
-    "uv run just promote": "test_commands",
-    "uv run just serve": "test_commands",
-    "uv run just preview": "test_climb",
-    "uv run just upgrade": "test_climb",
+    "uv run just bench": "by hand, before a release",
     "uv sync": "test_climb",
     "git reset --hard": "test_upgrade",
 }
+JUST = "uv run just"
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight"]
 
 
 def commands(page: str) -> list[str]:
@@ -36,12 +35,20 @@ def commands(page: str) -> list[str]:
     return [command.strip() for line in lines if line for command in line.split("&&")]
 
 
+def is_run(command: str) -> bool:
+    """Whether a test runs this command: a recipe that one is seen to run, or a command in the table."""
+    starts = [start for start in RUN_BY if f"{command} ".startswith(f"{start} ")]
+    recipe = command.removeprefix(JUST).split()
+    return bool(starts) or (f"{command} ".startswith(f"{JUST} ") and (recipe or [""])[0] in recipes_run())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_on_the_page_is_run_by_a_test(page):
-    for command in commands(page.read_text(encoding="utf-8")):
-        known = [start for start in RUN_BY if command == start or command.startswith(f"{start} ")]
-        assert known, command
-        assert max(known, key=len) not in {"uv run just"} or command == "uv run just", f"{command} is run by no test"
+    """In its blocks, and the recipes named in its text."""
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(rf"`({JUST} [^`]+)`", text)
+
+    assert [command for command in [*commands(text), *named] if not is_run(command)] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -60,11 +67,17 @@ def test_the_everyday_command_works_as_written(tmp_path):
     assert (tmp_path / "my-ml-project" / "data" / "catalog.yaml").exists()
 
 
-def test_the_levels_page_and_the_readme_count_right(tmp_path):
-    counts = [len(files(generate(tmp_path / level, maturity_level=level))) for level in LEVELS]
-    shown = re.findall(r"\| (?:\+ )?(\d+) files", (ROOT / "README.md").read_text(encoding="utf-8"))
+def test_the_readme_counts_right(tmp_path):
+    """The files of the lowest level, and the folders of code that each level above adds."""
+    made = [files(generate(tmp_path / level, maturity_level=level)) for level in LEVELS]
+    folders = [
+        {Path(name).parts[2] for name in each if name.startswith("src/") and name.count("/") > 2} for each in made
+    ]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
 
-    assert [int(number) for number in shown] == [counts[0], counts[1] - counts[0], counts[2] - counts[1]]
+    assert [int(number) for number in re.findall(r"\| (\d+) files", text)] == [len(made[0])]
+    said = [NUMBERS.index(word) for word in re.findall(r"\| (\w+) folders? more", text)]
+    assert said == [len(above - below) for below, above in pairwise(folders)]
 
 
 def test_every_released_version_has_its_part_of_the_changelog():
@@ -77,6 +90,6 @@ def test_a_project_page_names_the_commands_there_are(tmp_path):
     project = Project(generate(tmp_path, maturity_level=LEVELS[-1]), tmp_path / "none")
     recipes = "\n".join(path.read_text(encoding="utf-8") for path in project.folder.glob("*just*"))
 
-    for command in commands((TREE / "README.md").read_text(encoding="utf-8")):
-        if command.startswith("uv run just "):
-            assert re.search(rf"^{command.split()[3]}\b", recipes, flags=re.MULTILINE), command
+    for page in (project.folder / "README.md", *(project.folder / "docs").glob("*.md")):
+        for name in re.findall(rf"{JUST} (\w+)", page.read_text(encoding="utf-8")):
+            assert re.search(rf"^{name}\b", recipes, flags=re.MULTILINE), name
