@@ -14,10 +14,11 @@ LEVEL = "maturity_level"  # the one question whose answers include those before 
 
 # Modules a generated project imports: a package of its own by such a name would hide them.
 TAKEN_PACKAGES = {
-    *("catalog", "cookiecutter", "dvc", "fastapi", "hypothesis", "httpx", "jinja2", "joblib", "marimo", "matplotlib"),
-    *("mlflow", "mlforecast", "notebooks", "numpy", "optuna", "pandas", "pandera", "pip", "pluggy", "polars"),
-    *("prefect", "prometheus_client", "psycopg", "pyarrow", "pydantic", "pytest", "requests", "ruff", "scipy"),
-    *("setuptools", "sklearn", "skops", "sqlalchemy", "src", "tests", "uv", "uvicorn", "yaml"),
+    *("click", "cookiecutter", "dvc", "fastapi", "filelock", "hypothesis", "httpx", "jinja2", "joblib", "marimo"),
+    *("matplotlib", "mlflow", "mlforecast", "notebooks", "numpy", "optuna", "pandas", "pandera", "pip", "pluggy"),
+    *("polars", "prefect", "prometheus_client", "psycopg", "pyarrow", "pydantic", "pydantic_settings", "pytest"),
+    *("requests", "ruff", "scipy", "setuptools", "sklearn", "skops", "sqlalchemy", "src", "starlette", "tests"),
+    *("uv", "uvicorn", "yaml"),
 }
 
 

@@ -6,7 +6,7 @@ commands, flows -> retraining, serving -> registry -> training -> models -> feat
 import gc
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -77,13 +77,13 @@ def from_environment(settings: type[Validated]) -> Validated:
     try:
         return settings()
     except ValidationError as error:
-        raise Refused(f"the environment{_first_problem(error, [])}") from error
+        raise Refused(f"the environment{_first_problem(error, [], str.upper)}") from error
 
 
-def _first_problem(error: Any, known: list[str]) -> str:
+def _first_problem(error: Any, known: list[str], spelled: Callable[[str], str] = str) -> str:
     """Return the first problem of a ValidationError in words that follow what it is about."""
     problem = error.errors(include_url=False)[0]
-    key = ".".join(map(str, problem["loc"]))
+    key = spelled(".".join(map(str, problem["loc"])))
     if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f" has an unknown key {key!r}" + (f": use {', '.join(known)}" if "." not in key else "")
     if problem["type"] in ("missing", "missing_argument"):

@@ -1,4 +1,4 @@
-"""Keep the module names of release 0.2 importable, with a warning; this file goes in release 0.5."""
+"""Keep the module names of releases 0.1 and 0.2 importable, with a warning; this file goes in release 0.5."""
 
 import importlib
 import sys
@@ -10,6 +10,11 @@ from types import ModuleType
 MOVED = {
     "artifact": "datasets.columns",
     "catalog": "datasets.catalog",
+    "images": "datasets.images",  # of release 0.1, as is models.parts
+    "models.parts": "features",
+    "models.parts.classes": "features.classes",
+    "models.parts.seasons": "features.seasons",
+    "models.parts.tabular": "features.tabular",
     "parts": "features",
     "parts.classes": "features.classes",
     "parts.images": "datasets.images",

@@ -85,9 +85,15 @@ def rollback(models: list[str], every: bool) -> None:
         raise Refused("no model has a champion yet, so there is nothing to roll back")
     if not models and not every and len(serving) > 1:
         raise Refused(f"say which model, or --all: {', '.join(serving)}")
+    refusals = []
     for model in models or serving:
-        version = deployments.rollback(model, reason="by hand")
-        click.echo(f"{model}: version {version} serves again")
+        try:
+            version = deployments.rollback(model, reason="by hand")
+            click.echo(f"{model}: version {version} serves again")
+        except Refused as refusal:  # the others are rolled back all the same
+            refusals.append(str(refusal))
+    if refusals:
+        raise Refused("; ".join(refusals))
 
 
 @click.command()

@@ -38,7 +38,8 @@ class Section:
 
 def write_page(path: Path, title: str, sections: Iterable[Section]) -> None:
     """Write one self-contained page of these sections."""
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, line_statement_prefix="%%")
     environment.filters |= {"png": png, "cell": cell}
     page = environment.get_template("page.html").render(title=title, sections=list(sections))
     with atomic_write(path) as part:

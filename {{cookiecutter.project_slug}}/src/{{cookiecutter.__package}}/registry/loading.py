@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -99,7 +100,7 @@ def load_version(model: str, number: str) -> LoadedVersion:
 def _package_of(version: Version, model: str) -> str:
     """Return the package that the version predicts with: the project's own while its code is the same."""
     tags = version.tags
-    if tags.get("code") == code_hash(model) or tags["commit"] == "none":
+    if tags.get("code") == _code_here(model) or tags["commit"] == "none":
         return PROJECT
     if not has_commit(tags["commit"]):
         raise Refused(
@@ -113,6 +114,12 @@ def _package_of(version: Version, model: str) -> str:
             raise Refused(f"version {version.number} of {model}: its {PATCH} is not the one that was recorded")
         folder = ARTIFACTS / "code" / f"{tags['commit'][:12]}_{digest[:12]}"
         return package_at(tags["commit"], patch, model, tags.get("code"), folder)
+
+
+@cache
+def _code_here(model: str) -> str:
+    """Return the hash of the code that this process has imported, whatever the files become while it runs."""
+    return code_hash(model)
 
 
 def _renamed(name: str, package: str) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -64,13 +65,22 @@ def package_at(commit: str, patch: Path | None, module: str, expected: str | Non
                 raise Refused(f"commit {commit[:12]} does not give the code that was recorded with the version")
             for path in source.rglob("*.py"):
                 _rename_imports(path, name)
-            source.rename(folder)
+            try:
+                source.rename(folder)
+            except OSError:
+                if not folder.exists():  # else another process was faster
+                    raise
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             name, folder / "__init__.py", submodule_search_locations=[str(folder)]
         )
         sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
+        try:
+            spec.loader.exec_module(sys.modules[name])
+            sys.modules[name].ROOT = ROOT  # files of the project that a model reads are found where they are
+        except BaseException:
+            del sys.modules[name]
+            raise
     return name
 
 
@@ -115,12 +125,15 @@ def _is_for_types(node: ast.AST) -> bool:
 
 def _rename_imports(path: Path, name: str) -> None:
     """Let absolute imports of the package in a file mean the package of this name."""
-    tree = ast.parse(text := path.read_text(encoding="utf-8"))
+    text, own = path.read_text(encoding="utf-8"), re.compile(rf"\b{PROJECT}\b")
     lines = text.splitlines(keepends=True)
-    for node in ast.walk(tree):
-        absolute = isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] == PROJECT
-        if absolute or (isinstance(node, ast.Import) and any(a.name.split(".")[0] == PROJECT for a in node.names)):
-            line = node.lineno - 1
-            lines[line] = lines[line].replace(f" {PROJECT}", f" {name}", 1)
-    if lines != text.splitlines(keepends=True):
-        path.write_text("".join(lines), encoding="utf-8")
+    for node in ast.walk(ast.parse(text)):
+        line = getattr(node, "lineno", 1) - 1
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] == PROJECT:
+            lines[line] = own.sub(name, lines[line], count=1)
+        elif isinstance(node, ast.Import):
+            ours = [alias for alias in node.names if alias.name.split(".")[0] == PROJECT]
+            bound = "" if all(alias.asname for alias in ours) else f"import {name} as {PROJECT}; "
+            before, after = lines[line][: node.col_offset], lines[line][node.col_offset :]
+            lines[line] = before + bound + own.sub(name, after)
+    path.write_text("".join(lines), encoding="utf-8")

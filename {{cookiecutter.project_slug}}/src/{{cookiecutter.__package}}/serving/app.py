@@ -12,7 +12,7 @@ import uvicorn
 from fastapi import APIRouter, Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import PositiveFloat
+from pydantic import Field
 from pydantic_settings import BaseSettings
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -33,7 +33,7 @@ class Settings(BaseSettings):
 
     serve_host: str = "127.0.0.1"  # 0.0.0.0 opens it to other machines
     serve_api_key: str = ""  # if set, requests to predict send it in X-API-Key
-    serve_poll_seconds: PositiveFloat = 5  # between checks for a new champion
+    serve_poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5  # between checks for a new champion
 
 
 class Metrics:
