@@ -1,7 +1,8 @@
-"""Every command on a page is run by a test, and every link leads somewhere."""
+"""Every command on a page is run by a test, every link leads somewhere, every setting has its line."""
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from itertools import pairwise
@@ -93,3 +94,17 @@ def test_a_project_page_names_the_commands_there_are(tmp_path):
     for page in (project.folder / "README.md", *(project.folder / "docs").glob("*.md")):
         for name in re.findall(rf"{JUST} (\w+)", page.read_text(encoding="utf-8")):
             assert re.search(rf"^{name}\b", recipes, flags=re.MULTILINE), name
+
+
+def test_every_setting_has_its_line_in_the_example_of_an_environment():
+    """With its default."""
+    lines = (TREE / ".env.example").read_text(encoding="utf-8").splitlines()
+    wanted = {}
+    for path in (TREE / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and any("BaseSettings" in ast.unparse(base) for base in node.bases):
+                fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+                wanted |= {each.target.id.upper(): ast.literal_eval(each.value) for each in fields}
+
+    assert len(wanted) >= 6
+    assert [f"# {name}={default}" for name, default in wanted.items() if f"# {name}={default}" not in lines] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import subprocess
@@ -10,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from projects import HIGHEST, TREE, generate, recipes_run
+from projects import HIGHEST, generate, recipes_run
 
 PAYLOADS = [
     "a$(touch PWNED)",
@@ -80,17 +79,3 @@ def arrived(payload: str, given: str, parameter: str) -> bool:
     """Whether the command got the argument; further answers of an upgrade are split where blanks are."""
     words = payload.split(" ") if parameter == "ANSWERS" else [payload]
     return all(f"{word}\n" in given for word in words)
-
-
-def test_every_setting_has_its_line_in_the_example_of_an_environment():
-    """With its default."""
-    lines = (TREE / ".env.example").read_text(encoding="utf-8").splitlines()
-    wanted = {}
-    for path in (TREE / "src").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ClassDef) and any("BaseSettings" in ast.unparse(base) for base in node.bases):
-                fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
-                wanted |= {each.target.id.upper(): ast.literal_eval(each.value) for each in fields}
-
-    assert len(wanted) >= 6
-    assert [f"# {name}={default}" for name, default in wanted.items() if f"# {name}={default}" not in lines] == []
