@@ -76,7 +76,13 @@ def prepare(folder: Path, template: Path | None) -> Project:
     else:
         (folder / "work").mkdir(parents=True)
         command = [sys.executable, "-m", "cookiecutter", str(template), "--no-input", f"maturity_level={HIGHEST}"]
-        subprocess.run(command, cwd=folder / "work", env=os.environ | {"PWD": str(folder / "work")}, check=True)
+        subprocess.run(
+            command,
+            cwd=folder / "work",
+            env=os.environ | {"PWD": str(folder / "work")},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
         [made] = (folder / "work").iterdir()
     project = Project(made, folder / "environment")
     project.just("retrain")
