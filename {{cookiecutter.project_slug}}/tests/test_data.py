@@ -5,9 +5,9 @@ from importlib import import_module
 
 import pytest
 
-catalog = import_module("{{ cookiecutter.__package }}.catalog")
+catalog = import_module("{{ cookiecutter.__package }}.datasets.catalog")
 data = import_module("{{ cookiecutter.__package }}.data")
-table_module = import_module("{{ cookiecutter.__package }}.table")
+table_module = import_module("{{ cookiecutter.__package }}.datasets.table")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,6 +1,7 @@
-"""Sources become snapshots that are proven by their hash, and a bad source changes nothing."""
+"""Sources become snapshots that are verified by their hash, and a bad source changes nothing."""
 
 import sqlite3
+import sys
 from decimal import Decimal
 from importlib import import_module
 
@@ -9,9 +10,11 @@ import pandera.pandas as pa
 import pytest
 import yaml
 
-package = import_module("{{ cookiecutter.__package }}")
-catalog = import_module("{{ cookiecutter.__package }}.catalog")
-table = import_module("{{ cookiecutter.__package }}.table")
+PACKAGE = "{{ cookiecutter.__package }}"
+package = import_module(PACKAGE)
+catalog = import_module(f"{PACKAGE}.datasets.catalog")
+checks = import_module(f"{PACKAGE}.datasets.checks")
+table = import_module(f"{PACKAGE}.datasets.table")
 
 FACTS = {"owner": "tests", "licence": "none", "refresh": "never"}
 
@@ -73,7 +76,7 @@ def broken(rows, columns, **facts):
     """What is said of a table of these rows under these types."""
     schema = pa.DataFrameSchema({"key": pa.Column(int), **columns}, strict=True, coerce=True)
     whole = pd.DataFrame({"key": range(len(next(iter(rows.values()))))} | rows)
-    with pytest.raises(table.BadData) as bad:
+    with pytest.raises(checks.BadData) as bad:
         table.checked(table.Table("t", None, schema, **{"target": "key", "key": "key"} | facts), whole)
     return str(bad.value)
 
@@ -190,3 +193,23 @@ def test_a_failed_check_keeps_the_earlier_version(root):
         raise ZeroDivisionError
     assert sorted(root.glob("data/raw/shops/*")) == snapshots
     assert (root / "data" / "catalog.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("former", "now"), [("catalog", "datasets.catalog"), ("quality", "datasets.report"), ("table", "datasets.table")]
+)
+def test_a_module_name_of_release_0_2_imports_the_module_it_is_now(former, now, monkeypatch):
+    module = import_module(f"{PACKAGE}.{now}")
+    spec = module.__spec__
+    monkeypatch.delitem(sys.modules, f"{PACKAGE}.{former}", raising=False)
+
+    with pytest.warns(DeprecationWarning, match=f"{PACKAGE}.{former} is {PACKAGE}.{now} now"):
+        found = import_module(f"{PACKAGE}.{former}")
+    assert found is module
+    assert module.__spec__ is spec
+    assert (module.__name__, spec.name) == (f"{PACKAGE}.{now}",) * 2
+
+
+def test_a_name_that_never_was_is_not_found():
+    with pytest.raises(ModuleNotFoundError):
+        import_module(f"{PACKAGE}.nothing")

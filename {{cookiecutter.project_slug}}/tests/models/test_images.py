@@ -11,9 +11,10 @@ from PIL import Image
 
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
-artifact = import_module(f"{PACKAGE}.artifact")
+artifact = import_module(f"{PACKAGE}.training.artifact")
 classifier = import_module(f"{PACKAGE}.models.image_classifier")
-images = import_module(f"{PACKAGE}.parts.images")
+contract = import_module(f"{PACKAGE}.training.contract")
+images = import_module(f"{PACKAGE}.datasets.images")
 
 FRAMES = [Image.new("RGB", (16, 16), (60 * i, 0, 0)) for i in range(3)]
 
@@ -71,8 +72,8 @@ def test_a_backbone_of_one_s_own_is_trained_on_saved_and_loaded(trained, tmp_pat
         return batch.mean(axis=(1, 2)) / 255
 
     monkeypatch.setitem(classifier.BACKBONES, "brightness", brightness)
-    model = import_module(f"{PACKAGE}.models").named("image_classifier")
-    rows = pd.read_parquet(model.folder / "rows" / "train.parquet")
+    model = contract.load_model("image_classifier")
+    rows = pd.read_parquet(model.files.train)
     estimator = classifier.fit(rows, model.table, classifier.Params(backbone="brightness"))
     facts = {"model": "x", "table": "x", "inputs": [], "examples": [], "predictions": []}
     artifact.save(tmp_path, estimator, facts, classifier.TRUSTED)

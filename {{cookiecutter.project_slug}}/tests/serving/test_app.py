@@ -3,121 +3,141 @@
 import json
 from importlib import import_module
 
-import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
 
 PACKAGE = "{{ cookiecutter.__package }}"
-artifact = import_module(f"{PACKAGE}.artifact")
-models = import_module(f"{PACKAGE}.models")
-registry = import_module(f"{PACKAGE}.registry")
-serve = import_module(f"{PACKAGE}.serve")
+package = import_module(PACKAGE)
+app = import_module(f"{PACKAGE}.serving.app")
+artifact = import_module(f"{PACKAGE}.training.artifact")
+columns = import_module(f"{PACKAGE}.datasets.columns")
+served_models = import_module(f"{PACKAGE}.serving.served_models")
+versions = import_module(f"{PACKAGE}.registry.versions")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service(trained):
-    with TestClient(serve.app()) as client:
+    with TestClient(app.create_app()) as client:
         yield client
 
 
 @pytest.fixture
-def model(trained):
-    return models.chosen([])[0]
+def inputs(champion):
+    """The columns that a request has."""
+    return artifact.signature(champion).inputs
 
 
 @pytest.fixture
-def rows(model):
+def rows(holdout, inputs):
     """Three good rows as JSON, without the target."""
-    holdout = pd.read_parquet(model.folder / "rows" / "holdout.parquet")
-    signature = artifact.signature(model.folder / "model")
-    return artifact.records(holdout[[column.name for column in signature.inputs]].head(3))
+    return columns.records(holdout[[column.name for column in inputs]].head(3))
 
 
-def test_every_row_is_answered_by_the_champion(service, model, rows):
-    answer = service.post(f"/models/{model.name}/predict", json={"rows": rows})
+@pytest.fixture
+def path(model):
+    return f"/models/{model.name}/predict"
+
+
+def test_every_row_is_answered_by_the_champion(service, model, rows, path):
+    answer = service.post(path, json={"rows": rows})
 
     assert answer.status_code == 200, answer.text
-    assert answer.json()["version"] == registry.champion(model.name)
+    assert answer.json()["version"] == versions.champion(model.name)
     assert len(answer.json()["predictions"]) == len(rows)
 
 
-def test_it_is_alive_ready_and_says_what_serves(service, model):
+def test_it_says_that_it_is_alive_and_ready_and_what_serves(service, model):
     assert service.get("/health").json() == {"status": "ok"}
-    assert service.get("/ready").json() == {"ready": True, "troubles": {}}
-    assert service.get("/version").json()[model.name]["version"] == registry.champion(model.name)
+    assert service.get("/ready").json() == {"ready": True, "errors": {}}
+    assert service.get("/version").json()[model.name]["version"] == versions.champion(model.name)
     assert f'model="{model.name}"' in service.get("/metrics").text
 
 
-def test_bad_rows_are_refused_with_the_column(service, model, rows):
-    inputs = artifact.signature(model.folder / "model").inputs
+def test_bad_rows_are_refused_with_the_column(service, inputs, rows, path):
     lost = next((column.name for column in inputs if not column.optional), None) or pytest.skip("none is required")
     without = [{name: value for name, value in row.items() if name != lost} for row in rows]
-    answer = service.post(f"/models/{model.name}/predict", json={"rows": without})
+    answer = service.post(path, json={"rows": without})
 
     assert answer.status_code == 422
     assert lost in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("body", [{}, {"rows": []}, {"rows": "x"}, [], {"rows": [1]}])
-def test_a_body_of_another_shape_is_refused(service, model, body):
-    assert service.post(f"/models/{model.name}/predict", json=body).status_code == 422
+def test_a_body_of_another_shape_is_refused(service, path, body):
+    assert service.post(path, json=body).status_code == 422
 
 
-def test_too_much_and_the_unknown_are_refused(service, model, rows, monkeypatch):
-    monkeypatch.setattr(serve, "BYTES", 10)
-    assert service.post(f"/models/{model.name}/predict", json={"rows": rows}).status_code == 413
+def test_too_much_and_the_unknown_are_refused(service, rows, path, monkeypatch):
+    monkeypatch.setattr(app, "MAX_BYTES", 10)
+    assert service.post(path, json={"rows": rows}).status_code == 413
     monkeypatch.undo()
-    monkeypatch.setattr(serve, "ROWS", 2)
-    assert service.post(f"/models/{model.name}/predict", json={"rows": rows}).status_code == 422
+    monkeypatch.setattr(app, "MAX_ROWS", 2)
+    assert service.post(path, json={"rows": rows}).status_code == 422
     assert service.post("/models/nobody/predict", json={"rows": rows}).status_code == 404
 
 
-def test_nothing_is_read_before_its_length_is_known(service, model):
-    answer = service.post(f"/models/{model.name}/predict", content=iter([b"[" * 1000] * 9))
-
-    assert answer.status_code == 411
+def test_nothing_is_read_before_its_length_is_known(service, path):
+    assert service.post(path, content=iter([b"[" * 1000] * 9)).status_code == 411
 
 
-def test_columns_that_no_model_knows_take_no_room(service, model, rows):
+def test_columns_that_no_model_knows_change_nothing(service, rows, path):
     strange = [row | {f"strange {number} {i}": i for i in range(3)} for number, row in enumerate(rows)]
-    path = f"/models/{model.name}/predict"
 
     assert service.post(path, json={"rows": strange}).json() == service.post(path, json={"rows": rows}).json()
 
 
-def test_numbers_that_are_too_large_are_refused(service, model, rows):
-    name = next((column.name for column in artifact.signature(model.folder / "model").inputs), None)
-    digits = json.dumps({"rows": rows[:1]}).replace(json.dumps(rows[0][name]), "9" * 400, 1)
+def test_numbers_that_are_too_large_are_refused(service, inputs, rows, path):
+    digits = json.dumps({"rows": rows[:1]}).replace(json.dumps(rows[0][inputs[0].name]), "9" * 400, 1)
 
-    assert service.post(f"/models/{model.name}/predict", content=digits).status_code == 422
+    assert service.post(path, content=digits).status_code == 422
 
 
-def test_a_key_is_asked_for_where_one_is_set(service, model, rows, monkeypatch):
+def test_a_key_is_asked_for_where_one_is_set(trained, rows, path, monkeypatch):
     monkeypatch.setenv("SERVE_API_KEY", "key")
-    path = f"/models/{model.name}/predict"
+    with TestClient(app.create_app()) as guarded:
+        assert guarded.post(path, json={"rows": rows}).status_code == 401
+        assert guarded.post(path, json={"rows": rows}, headers={"X-API-Key": "other"}).status_code == 401
+        assert guarded.post(path, json={"rows": rows}, headers={"X-API-Key": "key"}).status_code == 200
+        assert guarded.get("/health").status_code == 200
 
-    assert service.post(path, json={"rows": rows}).status_code == 401
-    headers = {"X-API-Key": "key"}
-    assert service.post(path, json={"rows": rows}, headers=headers).status_code == 200
 
+def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_serving(model, monkeypatch):
+    served = served_models.ServedModels([model.name])
+    served.refresh()
+    serving = served.champions[model.name]
+    monkeypatch.setattr(served_models, "champion", lambda name: "999")
+    served.refresh()
 
-def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_serving(trained, model, monkeypatch):
-    desk = serve.Desk({model.name: model})
-    desk.look()
-    serving = desk.champions[model.name]
-    monkeypatch.setattr(registry, "champion", lambda name: "999")
-    desk.look()
-
-    assert desk.champions[model.name] is serving
-    assert "no version 999" in desk.troubles[model.name]
+    assert served.champions[model.name] is serving
+    assert served.ready()
+    assert "no version 999" in served.errors[model.name]
     monkeypatch.undo()
-    desk.look()
-    assert not desk.troubles
+    served.refresh()
+    assert not served.errors
 
 
-def test_without_a_champion_it_starts_and_says_why_it_is_not_ready(trained, monkeypatch, model):
-    monkeypatch.setattr(registry, "champion", lambda name: None)
-    with TestClient(serve.app()) as service:
+def test_without_a_champion_it_starts_and_says_why_it_is_not_ready(path, monkeypatch):
+    monkeypatch.setattr(served_models, "champion", lambda name: None)
+    with TestClient(app.create_app()) as service:
         assert service.get("/health").status_code == 200
         assert service.get("/ready").status_code == 503
-        assert "no champion yet" in service.post(f"/models/{model.name}/predict", json={"rows": [{}]}).text
+        answer = service.post(path, json={"rows": [{}]})
+        assert answer.status_code == 503
+        assert "no champion yet" in answer.text
+
+
+@pytest.mark.parametrize("seconds", ["abc", "", "0", "-1", "nan", "inf"])
+def test_a_wrong_setting_is_refused_with_its_variable(command, monkeypatch, seconds):
+    monkeypatch.setattr(app.uvicorn, "run", lambda *_, **__: pytest.fail("it serves"))
+    monkeypatch.setenv("SERVE_POLL_SECONDS", seconds)
+    [line] = command("serve", status=1).splitlines()
+
+    assert line.startswith(f"error: the environment: SERVE_POLL_SECONDS is {seconds!r}, but input should be ")
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "65536", "80.5"])
+def test_a_wrong_port_is_refused(command, monkeypatch, port):
+    monkeypatch.setattr(app.uvicorn, "run", lambda *_, **__: pytest.fail("it serves"))
+    [line] = [line for line in command("serve", port, status=2).splitlines() if line.startswith("Error")]
+
+    assert port in line

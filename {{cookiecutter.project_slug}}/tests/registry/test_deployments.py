@@ -1,0 +1,140 @@
+"""Which version serves: a promotion is verified, and one command takes it back."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from importlib import import_module
+
+import pandas as pd
+import pytest
+
+PACKAGE = "{{ cookiecutter.__package }}"
+package = import_module(PACKAGE)
+artifact = import_module(f"{PACKAGE}.training.artifact")
+deployments = import_module(f"{PACKAGE}.registry.deployments")
+evaluate = import_module(f"{PACKAGE}.training.evaluate")
+loading = import_module(f"{PACKAGE}.registry.loading")
+modules = import_module(f"{PACKAGE}.training.modules")
+provenance = import_module(f"{PACKAGE}.registry.provenance")
+report = import_module(f"{PACKAGE}.training.report")
+train = import_module(f"{PACKAGE}.training.train")
+versions = import_module(f"{PACKAGE}.registry.versions")
+
+
+def recorded(model):
+    """Score and record what is in the model's workspace; return the version's number."""
+    evaluate.score(model)
+    report.write_report(model)
+    return versions.record_version(model, evaluate.read_scores(model), provenance.current(model.name))[0]
+
+
+def promoted_on_fewer_rows(model):
+    """Promote a version made of two thirds of the rows that the one before was made of."""
+    rows = pd.read_parquet(model.files.train)
+    rows.iloc[: len(rows) * 2 // 3].to_parquet(model.files.train)
+    train.fit(model)
+    deployments.promote(model.name, recorded(model), "tests")
+
+
+def test_rollback_gives_back_what_served_before(model, command):
+    first, described = versions.champion(model.name), artifact.signature(model.files.model)
+    other = model.module.fit(pd.read_parquet(model.files.train).iloc[::2], model.table, model.params)
+    kept = {name: getattr(described, name) for name in ("model", "table", "inputs", "examples")}
+    examples = described.typed(pd.DataFrame.from_records(described.examples))
+    kept["predictions"] = modules.responses(model.module, other, examples)
+    artifact.save(model.files.model, other, kept, model.module.TRUSTED)
+    second = recorded(model)
+
+    assert deployments.promote(model.name, second, "tests") == first
+    assert deployments.rollback(model.name, "tests") == first == versions.champion(model.name)
+    assert [line.version for line in deployments.deployments(model.name)][-2:] == [second, first]
+    command("train", model.name)
+
+
+def test_a_version_that_does_not_predict_its_own_examples_is_not_promoted(model, monkeypatch):
+    before = versions.champion(model.name), len(deployments.deployments(model.name))
+    loaded = loading.load_version(model.name, before[0])
+    wrong = [each | {"prediction": "rubbish"} for each in loaded.signature.predictions]
+    other = replace(loaded.signature, predictions=wrong)
+    monkeypatch.setattr(deployments, "load_version", lambda *_: replace(loaded, signature=other))
+
+    with pytest.raises(package.Refused, match=f"{model.name} does not predict its own examples"):
+        deployments.promote(model.name, before[0], "tests")
+    assert (versions.champion(model.name), len(deployments.deployments(model.name))) == before
+
+
+def test_an_unknown_version_is_named(model, command):
+    with pytest.raises(package.Refused, match="no version 999"):
+        deployments.promote(model.name, "999", "tests")
+    assert f"error: {model.name} has no version 999" in command("promote", "999", model.name, status=1)
+
+
+def test_the_drill_a_bad_version_serves_and_one_command_takes_it_back(model, trained, command):
+    """Back twice leads to the version before the version before; the log has grown by every step."""
+    first = versions.champion(model.name)
+    for _ in range(2):
+        before = len(deployments.deployments(model.name))
+        promoted_on_fewer_rows(model)
+    assert versions.champion(model.name) != first
+    environment = os.environ | {"PYTHONPATH": str(trained / "src")}
+    again = [sys.executable, "-m", PACKAGE, "rollback", model.name]
+    subprocess.run(again, cwd=trained, env=environment, check=True)
+    assert f"{model.name}: version {first} serves again" in command("rollback", model.name)
+
+    assert versions.champion(model.name) == first
+    log = deployments.deployments(model.name)
+    assert len(log) == before + 3
+    assert log[-1].reason.startswith("rollback")
+    assert {line.state for line in log} == {"FINISHED"}
+    command("train", model.name)
+
+
+@pytest.mark.parametrize(("arguments", "done"), [(["--all"], ["one", "two"]), (["two"], ["two"])])
+def test_rollback_of_several_models_takes_those_that_are_named_or_all(command, monkeypatch, arguments, done):
+    asked = []
+    monkeypatch.setattr(deployments, "serving_models", lambda: ["one", "two"])
+    monkeypatch.setattr(deployments, "rollback", lambda model, reason: asked.append(model) or "1")
+
+    command("rollback", *arguments)
+    assert asked == done
+
+
+@pytest.mark.parametrize(
+    ("serving", "words"), [(["one", "two"], "say which model, or --all: one, two"), ([], "no model has a champion yet")]
+)
+def test_rollback_that_cannot_tell_which_model_asks(command, monkeypatch, serving, words):
+    monkeypatch.setattr(deployments, "serving_models", lambda: serving)
+
+    assert command("rollback", status=1).startswith(f"error: {words}")
+
+
+def test_one_model_that_cannot_be_rolled_back_stops_no_other(command, monkeypatch):
+    def rollback(model, reason):
+        if model == "one":
+            raise package.Refused("one has no earlier champion")
+        return "7"
+
+    monkeypatch.setattr(deployments, "serving_models", lambda: ["one", "two"])
+    monkeypatch.setattr(deployments, "rollback", rollback)
+    said = command("rollback", "--all", status=1)
+
+    assert "two: version 7 serves again" in said
+    assert said.endswith("error: one has no earlier champion\n")
+
+
+def test_rollback_of_what_never_served_is_refused(command):
+    assert "nobody has no earlier champion" in command("rollback", "nobody", status=1)
+
+
+def test_a_moved_project_still_loads_its_models(model, trained):
+    moved = trained.parent / "moved here"
+    trained.rename(moved)
+    try:
+        code = f"""if True:
+            from {PACKAGE}.registry import deployments, versions
+            deployments.promote({model.name!r}, versions.champion({model.name!r}), "moved")"""
+        environment = os.environ | {"PYTHONPATH": str(moved / "src")}
+        subprocess.run([sys.executable, "-c", code], cwd=moved, env=environment, check=True)
+    finally:
+        moved.rename(trained)

@@ -1,0 +1,88 @@
+"""A file of rows becomes a file of predictions, or an error that leaves no file."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+PACKAGE = "{{ cookiecutter.__package }}"
+artifact = import_module(f"{PACKAGE}.training.artifact")
+batch = import_module(f"{PACKAGE}.serving.batch")
+versions = import_module(f"{PACKAGE}.registry.versions")
+
+
+def test_a_file_of_rows_becomes_a_file_of_predictions(model, champion, holdout, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "CHUNK", len(holdout) // 4 + 1)
+    holdout.drop(columns=model.table.target).to_parquet(tmp_path / "rows.parquet")
+    for target in ("predictions.csv", "predictions.parquet"):
+        command("predict", tmp_path / "rows.parquet", tmp_path / target, model.name)
+
+    found = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert len(found) == len(pd.read_csv(tmp_path / "predictions.csv")) == len(holdout)
+    assert set(found["model_version"]) == {versions.champion(model.name)}
+    whole = model.module.predict(artifact.load(champion, model.module.TRUSTED), holdout)
+    pd.testing.assert_series_equal(found["prediction"], whole["prediction"], check_dtype=False, check_index=False)
+
+
+def test_keys_are_copied_as_they_are_in_the_file(model, champion, holdout, command, tmp_path, monkeypatch):
+    names = {column.name for column in artifact.signature(champion).inputs}
+    key = next((name for name in model.table.keys if name not in names), None) or pytest.skip("the keys are inputs")
+    monkeypatch.setattr(batch, "CHUNK", 2)
+    if any(holdout[name].map(lambda value: isinstance(value, bytes)).any() for name in names & set(holdout)):
+        pytest.skip("a CSV file cannot hold files")
+    keys = ["007", "8", "A9"]
+    holdout.head(3).drop(columns=model.table.target).assign(**{key: keys}).to_csv(tmp_path / "rows.csv", index=False)
+    command("predict", tmp_path / "rows.csv", tmp_path / "predictions.parquet", model.name)
+
+    assert pd.read_parquet(tmp_path / "predictions.parquet")[key].tolist() == keys
+
+
+def test_bad_rows_leave_no_file(model, champion, holdout, command, tmp_path):
+    required = [column.name for column in artifact.signature(champion).inputs if not column.optional]
+    lost = required[0] if required else pytest.skip("none is required")
+    holdout.drop(columns=lost).to_parquet(tmp_path / "rows.parquet")
+
+    said = command("predict", tmp_path / "rows.parquet", tmp_path / "predictions.csv", model.name, status=1)
+    assert re.search(f"error: .*{re.escape(lost)}", said)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.parquet"]
+
+
+def test_a_broken_file_keeps_what_the_target_had(model, command, tmp_path):
+    (tmp_path / "rows.parquet").write_bytes(b"rubbish")
+    (tmp_path / "predictions.csv").write_text("of yesterday", encoding="utf-8")
+
+    said = command("predict", tmp_path / "rows.parquet", tmp_path / "predictions.csv", model.name, status=1)
+    assert "rows.parquet cannot be read" in said
+    assert (tmp_path / "predictions.csv").read_text(encoding="utf-8") == "of yesterday"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("a$(touch x)", "a$(touch x) is neither a .csv nor a .parquet file"),
+        ("a$(touch x).csv", "a$(touch x).csv cannot be read"),
+        ("`touch x`; touch x.csv", "`touch x`; touch x.csv cannot be read"),
+    ],
+)
+def test_an_argument_is_a_file_name_and_nothing_else(model, command, tmp_path, monkeypatch, rows, words):
+    monkeypatch.chdir(tmp_path)
+
+    assert f"error: {words}" in command("predict", rows, "predictions.csv", model.name, status=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="PowerShell quotes otherwise")
+@pytest.mark.parametrize("rows", ["a$(touch x)", "it's `touch x`; touch x", 'a "b" \\'])
+def test_just_passes_an_argument_on_as_it_is(project, rows):
+    beside = Path(sys.executable).with_name("just")
+    just = str(beside) if beside.exists() else shutil.which("just") or pytest.skip("just is not installed")
+    run = [just, "--dry-run", "predict", rows, "to here.csv", "any"]
+    shown = subprocess.run(run, cwd=project, check=True, capture_output=True, text=True).stderr
+
+    assert shlex.split(shown)[-4:] == ["predict", rows, "to here.csv", "any"]

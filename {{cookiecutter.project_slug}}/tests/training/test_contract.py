@@ -1,0 +1,112 @@
+"""A wrong block of params.yaml is refused in one line that names the key."""
+
+from dataclasses import dataclass, fields
+from importlib import import_module
+from types import SimpleNamespace
+
+import pytest
+from pydantic import PositiveFloat
+
+PACKAGE = "{{ cookiecutter.__package }}"
+package = import_module(PACKAGE)
+contract = import_module(f"{PACKAGE}.training.contract")
+params = import_module(f"{PACKAGE}.training.params")
+
+
+@dataclass(frozen=True)
+class Params:
+    """Parameters of a module of some team."""
+
+    rate: float = 0.1
+    positive: PositiveFloat = 1.0
+    rounds: int = 3
+    word: str = ""
+    fast: bool = False
+
+
+def refusal(monkeypatch, name, block):
+    """Return what is said of a block of params.yaml."""
+    monkeypatch.setattr(contract, "model_blocks", lambda names: {name: block})
+    with pytest.raises(package.Refused) as refused:
+        contract.load_models([name])
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.fixture
+def params_yaml(project):
+    """The copy's params.yaml, which is put back afterwards."""
+    path = project / "params.yaml"
+    content = path.read_bytes()
+    yield path
+    path.write_bytes(content)
+
+
+def test_an_unknown_parameter_is_named(params_yaml, model):
+    params_yaml.write_text(f"models:\n  {model.name}:\n    rubbish: 1\n", encoding="utf-8")
+
+    with pytest.raises(package.Refused, match=f"params.yaml: {model.name} has an unknown key 'rubbish'"):
+        contract.load_models([])
+
+
+@pytest.mark.parametrize("value", ["1e-3", None, True, float("nan"), float("inf")])
+def test_a_parameter_of_another_kind_is_named(monkeypatch, model, value):
+    field = next((each for each in fields(model.params) if isinstance(each.default, float)), None)
+    block = {field.name: value} if field else pytest.skip("no parameter is a float")
+
+    assert refusal(monkeypatch, model.name, block).startswith(f"params.yaml: {model.name}: {field.name} is {value!r}")
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"rubbish": 1}, " has an unknown key 'rubbish': use fast, positive, rate, rounds, word"),
+        ({"rate": "1e-3"}, ": rate is '1e-3', but input should be a valid number"),
+        ({"rate": float("nan")}, ": rate is nan, but input should be a finite number"),
+        ({"rate": float("-inf")}, ": rate is -inf, but input should be a finite number"),
+        ({"positive": -1}, ": positive is -1, but input should be greater than 0"),
+        ({"rounds": 2.5}, ": rounds is 2.5, but input should be a valid integer"),
+        ({"rounds": True}, ": rounds is True, but input should be a valid integer"),
+        ({"word": 7}, ": word is 7, but input should be a valid string"),
+        ({"fast": 1}, ": fast is 1, but input should be a valid boolean"),
+        ({"fast": "False"}, ": fast is 'False', but input should be a valid boolean"),
+        ({"table": "nowhere"}, " learns from table 'nowhere', but data.py has ["),
+        ({"slices": ["nothing"]}, " slices by 'nothing', which is no column of "),
+        ({"slices": "nothing"}, ": slices is 'nothing', but input should be a valid "),
+        ({"gate": 1}, ": gate is 1, but input should be "),
+    ],
+)
+def test_what_a_block_may_not_say_is_named(monkeypatch, block, words):
+    monkeypatch.setattr(contract, "load_module", lambda name: SimpleNamespace(Params=Params))
+
+    assert refusal(monkeypatch, "any", block).startswith(f"params.yaml: any{words}")
+
+
+def test_a_whole_number_is_a_number_and_what_is_not_given_has_its_default(monkeypatch):
+    monkeypatch.setattr(contract, "load_module", lambda name: SimpleNamespace(Params=Params))
+    monkeypatch.setattr(contract, "model_blocks", lambda names: {"any": {"rate": 1, "slices": None, "gate": None}})
+    model = contract.load_model("any")
+
+    assert (model.params.rate, model.params.rounds, model.slices, model.gate) == (1.0, 3, [], {})
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "cannot be read as blocks"),
+        ("models: 1\n", "cannot be read as blocks"),
+        ("models: [\n", "cannot be read as blocks"),
+        ("models:\n  one: 1\n", "one must be a block of `key: value` lines"),
+        ("models:\n  one:\n  two:\n", "say which model: one, two"),
+    ],
+)
+def test_a_file_that_names_no_models_is_refused(params_yaml, content, words):
+    params_yaml.write_text(content, encoding="utf-8")
+
+    with pytest.raises(package.Refused, match=words):
+        params.single_name([])
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(package.Refused, match=r"params\.yaml has no model 'nobody', only "):
+        contract.load_model("nobody")
