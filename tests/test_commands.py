@@ -162,7 +162,7 @@ def test_retrain_gates_promotes_and_finds_nothing_new(project, level):
         champion = project.just("lineage", "", model)
         assert re.match(rf"{model} version \d+ serves", champion)
         assert project.just("lineage", "1", model).startswith(f"{model} version 1")
-        assert re.search(r"data \w+ +[0-9a-f]{12}\n", champion) and "not judged" not in champion
+        assert re.search(r"\n  data \w+ +[0-9a-f]{12}\n", champion) and "\n  verdict " in champion
     assert project.run("uv", "run", "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
     done = project.run("uv", "run", "dvc", "repro")
     assert done.returncode == 0, done.stderr

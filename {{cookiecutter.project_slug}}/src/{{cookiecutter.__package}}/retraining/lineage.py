@@ -40,7 +40,8 @@ def describe_version(model: str, number: str) -> list[str]:
         "run": version.run,
     }
     serves = " serves" if champion(model) == number else ""
-    return [f"{model} version {number}{serves}", *(f"  {name:<14}{fact}" for name, fact in facts.items())]
+    width = max(map(len, facts)) + 2
+    return [f"{model} version {number}{serves}", *(f"  {name:<{width}}{fact}" for name, fact in facts.items())]
 
 
 def history(model: str) -> list[str]:
