@@ -21,3 +21,4 @@ bench:
     uv run --with cruft==2.16.0 --with copier==9.19.1 python benchmarks/upgrade.py
     uv run python benchmarks/pipeline.py
     uv run python benchmarks/models.py
+    uv run python benchmarks/commands.py

@@ -40,23 +40,34 @@ def retrain(model: str = "", reason: str = "schedule") -> list[str]:
 
 
 def up(port: int) -> None:
-    """Run server, schedule and service until stopped; end what this started."""
+    """Run server, schedule and service until stopped by Ctrl-C or SIGTERM; end what this started.
+
+    The two run in sessions of their own: a signal reaches this process alone, which ends the schedule first.
+    """
     settings, started = from_environment(Settings), []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if not healthy(settings.prefect_api_url):
             place = urlsplit(settings.prefect_api_url)
             where = ["--host", place.hostname, "--port", str(place.port)]
-            started.append(subprocess.Popen([sys.executable, "-m", "prefect", "server", "start", *where]))
+            started.append(_start("-m", "prefect", "server", "start", *where))
             wait_for_server(settings.prefect_api_url, started[0])
-        started.append(subprocess.Popen([sys.executable, "-m", __package__, "serve", str(port)]))
+        started.append(_start("-m", __package__, "serve", str(port)))
         server = settings.prefect_api_url.removesuffix("/api")
         print(f"Prefect: {server}  service: http://127.0.0.1:{port}/docs", flush=True)
         retrain.serve(name="nightly", cron=settings.retrain_cron, global_limit=1)
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave one of them running
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second one must not leave a child running
         for process in reversed(started):
             process.terminate()
             process.wait(timeout=30)
+
+
+def _start(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, *arguments], start_new_session=True)
 
 
 def wait_for_server(address: str, server: subprocess.Popen) -> None:

@@ -28,6 +28,7 @@ def code_hash(module: str, source: Path = SOURCE) -> str:
 def imported_files(module: str, source: Path = SOURCE) -> set[Path]:
     """Return the files that an import of models/<module>.py runs, but for imports for type checkers only."""
     found: set[Path] = set()
+    moved = _moved_places(source)
     waiting = [source / "models" / f"{module}.py"]
     while waiting:
         path = waiting.pop()
@@ -36,7 +37,8 @@ def imported_files(module: str, source: Path = SOURCE) -> set[Path]:
         found.add(path)
         waiting += [folder / "__init__.py" for folder in path.parents if folder == source or source in folder.parents]
         for place in _imported_names(path, source):
-            waiting += [place.with_name(f"{place.name}.py"), place / "__init__.py"]
+            for each in (place, _place_now(place, moved)):
+                waiting += [each.with_name(f"{each.name}.py"), each / "__init__.py"]
     return found
 
 
@@ -71,17 +73,21 @@ def package_at(commit: str, patch: Path | None, module: str, expected: str | Non
                 if not folder.exists():  # else another process was faster
                     raise
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(sys.modules[name])
-            sys.modules[name].ROOT = ROOT  # files of the project that a model reads are found where they are
-        except BaseException:
-            del sys.modules[name]
-            raise
+        _import_package(folder, name)
     return name
+
+
+def _import_package(folder: Path, name: str) -> None:
+    """Import the package in a folder under a name."""
+    init = folder / "__init__.py"
+    spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(sys.modules[name])
+        sys.modules[name].ROOT = ROOT  # files of the project that a model reads are found where they are
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 def _check_out(commit: str, patch: Path | None, scratch: Path) -> Path:
@@ -117,6 +123,25 @@ def _imported_names(path: Path, source: Path) -> Iterator[Path]:
                 continue
             yield base
             yield from (base / alias.name for alias in node.names)
+
+
+def _moved_places(source: Path) -> dict[Path, Path]:
+    """Return the new place of each module that _moved.py names, by its former place; goes with that file in 0.5."""
+    path = source / "_moved.py"
+    tree = ast.parse(path.read_text(encoding="utf-8") if path.exists() else "")
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "MOVED":
+            names = ast.literal_eval(node.value)
+            return {source.joinpath(*old.split(".")): source.joinpath(*new.split(".")) for old, new in names.items()}
+    return {}
+
+
+def _place_now(place: Path, moved: dict[Path, Path]) -> Path:
+    """Return the new place of a module, or of a module of a package, that was moved; others stay where they are."""
+    for each in (place, *place.parents):
+        if each in moved:
+            return moved[each] / place.relative_to(each)
+    return place
 
 
 def _is_for_types(node: ast.AST) -> bool:
