@@ -10,6 +10,8 @@ from engine_git import IDENTITY, git, run_git
 from outcome import Refusal
 from repository import Repository
 
+ALIKE = "10%"  # of a deleted file that a new one has, so that it is named as the place to look at
+
 
 @dataclass
 class Merge:
@@ -20,6 +22,7 @@ class Merge:
     stages: dict[str, list[tuple[str, str, str]]] = field(default_factory=dict)  # conflicting path -> mode, blob, stage
     messages: dict[str, list[str]] = field(default_factory=dict)  # path -> what git says of it
     kinds: dict[str, set[str]] = field(default_factory=dict)  # path -> the kinds of conflict it is part of
+    successors: dict[str, str] = field(default_factory=dict)  # conflicting path that NEW lacks -> the file most like it
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -57,6 +60,7 @@ def merge_trees(repository: Repository, base: Path, new: Path, scratch: Path, th
     labels = {yours: "yours", other: theirs, before[:16]: "before"}
     described = label_paths(repository, os.fsdecode(output), labels, scratch / "labelled", store)
     merge = parse_merge(described, labels)
+    find_successors(repository, merge, trees, store)
     list_changes(repository, merge, store)
     return merge
 
@@ -161,6 +165,22 @@ def parse_merge(described: str, labels: dict[str, str]) -> Merge:
                 merge.messages.setdefault(path, []).append(message)
                 merge.kinds.setdefault(path, set()).add(kind.removeprefix("CONFLICT (").rstrip(")"))
     return merge
+
+
+def find_successors(repository: Repository, merge: Merge, trees: dict[str, str], store: dict[str, str]) -> None:
+    """Note where NEW has what it deleted, for files that the user changed: too little is left for git to follow it.
+
+    Args:
+        repository: The user's repository.
+        merge: The merge, whose successors are set.
+        trees: The trees of BASE and NEW, as "base" and "new".
+        store: What `object_store` returned.
+    """
+    if any("modify/delete" in kinds for kinds in merge.kinds.values()):
+        asked = ("diff-tree", "-r", "-z", "--name-status", f"--find-renames={ALIKE}", "--diff-filter=R")
+        parts = repository.git(*asked, trees["base"], trees["new"], **store).split("\0")
+        found = dict(zip(parts[1::3], parts[2::3], strict=False))
+        merge.successors = {path: found[path] for path in merge.stages if path in found}
 
 
 def list_changes(repository: Repository, merge: Merge, store: dict[str, str]) -> None:

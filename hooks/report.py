@@ -52,6 +52,9 @@ def explain_conflict(merge: Merge, path: str) -> tuple[str, str]:
         command = f"git rm {file} (keep it deleted), or git add {file} (take the template's)"
         return "you deleted it, the template changed it", command
     if kinds <= {"modify/delete"} and sides == {"1", "2"}:
-        return "you changed it, the template deleted it", f"git add {file} (keep yours), or git rm {file} (delete it)"
+        meaning = "you changed it, the template deleted it"
+        if place := merge.successors.get(path):
+            return f"{meaning}; most like it is {place}", f"repeat your change there, then git rm {file}"
+        return meaning, f"git add {file} (keep yours), or git rm {file} (delete it)"
     said = " ".join(merge.messages.get(path, ["both you and the template have something at this path"]))
     return said, f"put the content where it belongs, then git add {file} (or git rm {file})"
