@@ -49,8 +49,8 @@ STEPS = [  # whose attribute, which, how many calls are let through, and whether
     (MlflowClient, "create_run", 1, "after"),  # the line in the log
     (MlflowClient, "set_registered_model_alias", 0, "after"),
     (MlflowClient, "set_terminated", 1, "before"),
-    (versions, "mark_settled", 0, "before"),
-    (retraining, "mark_settled", 0, "before"),
+    (versions, "mark_judged", 0, "before"),
+    (retraining, "mark_unchanged", 0, "before"),
     (Repo, "push", 0, "before"),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -13,24 +14,14 @@ from projects import TREE
 
 SOURCE = TREE / "src" / "{{cookiecutter.__package}}"
 FILES = sorted(SOURCE.rglob("*.py"))
-MODELS = {"root", "datasets", "features"}
-TRAINING = {*MODELS, "data", "models"}
-REGISTRY = {*TRAINING, "training"}
-ABOVE = {*REGISTRY, "registry"}
-FLOWS = {*ABOVE, "serving", "retraining"}
-MAY_IMPORT = {  # a part of the package -> the parts whose modules its own may import
-    "root": set(),
-    "datasets": {"root"},
-    "data": {"root", "datasets"},
-    "features": {"root", "datasets"},
-    "models": MODELS,
-    "training": TRAINING,
-    "registry": REGISTRY,
-    "serving": ABOVE,
-    "retraining": ABOVE,
-    "flows": FLOWS,
-    "commands": {*FLOWS, "flows"},
-}
+ROWS = [  # the parts of the package in the order of the README's table: each may import those above it
+    re.findall(r"`([\w.]+)/?`", line.split("|")[1])
+    for line in (TREE / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2].splitlines()
+    if line.startswith("| ") and "`" in line.split("|")[1]
+]
+PARTS = ["root", *(name.removesuffix(".py") for row in ROWS for name in row if name != "__main__.py")]
+NEVER = {("features", "data"), ("models", "data"), ("retraining", "serving")}  # above, but of no use to it
+MAY_IMPORT = {part: {above for above in PARTS[:i] if (part, above) not in NEVER} for i, part in enumerate(PARTS)}
 ROOM = {"__init__": "root", "_moved": "root", "__main__": "commands"}  # modules that are no part of their own
 ONLY_IN = {"mlflow": "registry/", "dvc": "retraining/stages.py", "prefect": "flows.py", "PIL": "datasets/images.py"}
 TO_SERVE = {"artifact", "modules", "params", "workspace"}  # what of training/ a service may load
@@ -113,9 +104,9 @@ def test_imports_point_one_way(path):
     assert not later, f"{own} may import {sorted(MAY_IMPORT[own])}"
 
 
-def test_every_part_has_its_place_and_the_direction_is_without_a_circle():
+def test_every_part_has_its_row_in_the_readme_and_every_row_its_part():
     assert {part_of(module) for module in MODULES} == set(MAY_IMPORT)
-    TopologicalSorter(MAY_IMPORT).prepare()
+    assert len(PARTS) == len(MAY_IMPORT)
 
 
 def test_no_modules_import_each_other_in_a_circle():

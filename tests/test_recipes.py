@@ -70,12 +70,23 @@ def test_an_argument_is_never_executed_by_a_shell(project, tmp_path):
                 if (project / "PWNED").exists():
                     (project / "PWNED").unlink()
                     wrong.append((name, parameters[place]["name"], payload))
-                elif done.returncode == 0 and not arrived(payload, given, parameters[place]["name"]):
+                elif done.returncode == 0 and f"{payload}\n" not in given:
                     wrong.append((name, parameters[place]["name"], payload, given))
     assert wrong == []
 
 
-def arrived(payload: str, given: str, parameter: str) -> bool:
-    """Whether the command got the argument; further answers of an upgrade are split where blanks are."""
-    words = payload.split(" ") if parameter == "ANSWERS" else [payload]
-    return all(f"{word}\n" in given for word in words)
+@pytest.mark.skipif(sys.platform == "win32", reason="the stub is a shell script")
+def test_answers_of_an_upgrade_may_have_blanks_and_quotes(project, tmp_path):
+    (tmp_path / "uvx").write_text(STUB, encoding="utf-8")
+    (tmp_path / "uvx").chmod(0o755)
+    noted = project / "ARGUMENTS"
+    noted.write_text("", encoding="utf-8")
+    answers = ["description=Two words, it's fine", "project_name=A b", "ci=none"]
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    for first in (["model-centric"], []):
+        done = just(project, "upgrade", *first, *answers, PATH=path)
+        assert done.returncode == 0, done.stderr
+    lines = noted.read_text(encoding="utf-8").splitlines()
+    noted.unlink()
+
+    assert [lines.count(answer) for answer in answers] == [2, 2, 2]

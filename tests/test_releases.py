@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from projects import HIGHEST, LEVELS, LOWEST, MIDDLE, PROBLEMS, ROOT, Project, ask, eventually, files, free_port
+from projects import HIGHEST, LEVELS, LOWEST, MIDDLE, ROOT, Project, ask, eventually, files, free_port
 from upgrading import CLEAN, CONFLICTS, commit, git, run, write
 
 RELEASES = {"0.1.0": "02819ff", "0.2.0": "0582caa"}
@@ -26,6 +26,7 @@ MODULES = {
     "forecasting": "forecaster",
     "image-classification": "image_classifier",
 }
+PROBLEMS = list(MODULES)  # that these releases have
 TABULAR = ("classification", "regression", "forecasting")
 PARTS = {"0.1.0": "models/parts", "0.2.0": "parts"}
 SPLIT = {"0.1.0": "features", "0.2.0": "parts"}  # where an own file goes if half of its folder went to datasets/

@@ -145,7 +145,7 @@ def test_the_eight_ordinary_edits_climb_without_a_conflict(lab, tmp_path, answer
             ours |= edit_params(project)
             commit(project, "our parameters")
         assert all(line in (project / path).read_text("utf-8") for path, line in ours.items())
-    assert (project / "src/churn/pipeline.py").exists()
+    assert (project / "src/churn/retraining/gate.py").exists()
 
 
 # --- edits of one file

@@ -23,7 +23,7 @@ Validated = TypeVar("Validated")
 
 
 class Refused(Exception):
-    """Say that something cannot be done: the message names the problem and the remedy; nothing was changed."""
+    """Say that something cannot be done: the message names the problem and the remedy; nothing is left half done."""
 
 
 class BadRows(Refused):
@@ -64,10 +64,17 @@ def validated(kind: type[Validated], content: Any, where: str) -> Validated:
     from pydantic import TypeAdapter, ValidationError  # a tenth of a second that few commands need
 
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(content, default=str), strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(_text_keys(content), default=str), strict=True)
     except ValidationError as error:
         known = sorted(getattr(kind, "model_fields", None) or kind.__dataclass_fields__)
         raise Refused(f"{where}{_first_problem(error, known)}") from error
+
+
+def _text_keys(content: Any) -> Any:
+    """Return nested lists and dictionaries with every key as text: YAML has dates and numbers for keys, too."""
+    if isinstance(content, dict):
+        return {str(key): _text_keys(value) for key, value in content.items()}
+    return [_text_keys(item) for item in content] if isinstance(content, list) else content
 
 
 def from_environment(settings: type[Validated]) -> Validated:

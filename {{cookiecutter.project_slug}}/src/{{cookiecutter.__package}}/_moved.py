@@ -36,7 +36,7 @@ class MovedModules(MetaPathFinder, Loader):
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Import and return the module under the name it has now."""
         former = spec.name.removeprefix(f"{__package__}.")
-        warnings.warn(f"{spec.name} is {__package__}.{MOVED[former]} now", DeprecationWarning, stacklevel=2)
+        warnings.warn(f"{spec.name} is {__package__}.{MOVED[former]} now", FutureWarning, stacklevel=2)
         module = importlib.import_module(f".{MOVED[former]}", __package__)
         spec.loader_state = module.__spec__
         return module

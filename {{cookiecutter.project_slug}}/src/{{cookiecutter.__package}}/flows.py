@@ -1,10 +1,11 @@
-"""When: a thin Prefect flow around the retrain, and all servers of this machine together."""
+"""Schedule the retrain with Prefect, and run all servers of this machine together."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from typing import Annotated
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -13,10 +14,11 @@ from . import ROOT, Refused, from_environment
 
 os.environ.setdefault("PREFECT_HOME", str(ROOT / ".prefect"))
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+os.environ["PREFECT_API_URL"] = os.environ.get("PREFECT_API_URL") or "http://127.0.0.1:4200/api"
 
 from prefect import flow
-from pydantic_settings import BaseSettings
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .retraining import retrain as retraining
 
@@ -26,8 +28,10 @@ WAIT = 60  # seconds the server may take to start
 class Settings(BaseSettings):
     """When models are retrained, and by which Prefect server."""
 
-    retrain_cron: str = "0 3 * * *"  # every night
-    prefect_api_url: str = "http://127.0.0.1:4200/api"  # a server that answers there is used, else one is started
+    model_config = SettingsConfigDict(env_ignore_empty=True)
+
+    retrain_cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$")] = "0 3 * * *"  # every night
+    prefect_api_url: Annotated[str, Field(pattern=r"^https?://\S+$")] = "http://127.0.0.1:4200/api"  # started if none
 
 
 @flow(name="retrain", log_prints=True)
@@ -49,7 +53,7 @@ def up(port: int) -> None:
     try:
         if not healthy(settings.prefect_api_url):
             place = urlsplit(settings.prefect_api_url)
-            where = ["--host", place.hostname, "--port", str(place.port)]
+            where = ["--host", place.hostname, "--port", str(place.port or 4200)]
             started.append(_start("-m", "prefect", "server", "start", *where))
             wait_for_server(settings.prefect_api_url, started[0])
         started.append(_start("-m", __package__, "serve", str(port)))
@@ -63,7 +67,11 @@ def up(port: int) -> None:
             signal.signal(number, signal.SIG_IGN)  # a second one must not leave a child running
         for process in reversed(started):
             process.terminate()
-            process.wait(timeout=30)
+        for process in reversed(started):
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _start(*arguments: str) -> subprocess.Popen:

@@ -203,7 +203,7 @@ def test_a_module_name_of_release_0_2_imports_the_module_it_is_now(former, now, 
     spec = module.__spec__
     monkeypatch.delitem(sys.modules, f"{PACKAGE}.{former}", raising=False)
 
-    with pytest.warns(DeprecationWarning, match=f"{PACKAGE}.{former} is {PACKAGE}.{now} now"):
+    with pytest.warns(FutureWarning, match=f"{PACKAGE}.{former} is {PACKAGE}.{now} now"):
         found = import_module(f"{PACKAGE}.{former}")
     assert found is module
     assert module.__spec__ is spec

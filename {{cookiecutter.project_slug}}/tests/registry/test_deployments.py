@@ -138,3 +138,33 @@ def test_a_moved_project_still_loads_its_models(model, trained):
         subprocess.run([sys.executable, "-c", code], cwd=moved, env=environment, check=True)
     finally:
         moved.rename(trained)
+
+
+def test_a_number_with_zeros_is_the_version_that_it_names(model):
+    serving = versions.champion(model.name)
+    before = deployments.deployments(model.name)
+    deployments.promote(model.name, f"0{serving}", "tests")
+
+    assert versions.champion(model.name) == serving
+    assert deployments.deployments(model.name) == before
+    assert versions.get_version(model.name, serving).tags.get("replaced") != serving
+
+
+def test_a_rollback_to_a_version_whose_code_is_gone_changes_nothing(model, command, monkeypatch):
+    def gone(*_):
+        raise package.Refused("its commit is not in this repository")
+
+    first = versions.champion(model.name)
+    promoted_on_fewer_rows(model)
+    serving = versions.champion(model.name)
+    before = versions.get_version(model.name, serving)
+    with monkeypatch.context() as patched:
+        patched.setattr(deployments, "package_of", gone)
+        with pytest.raises(package.Refused, match="not in this repository"):
+            deployments.rollback(model.name, "tests")
+    assert versions.champion(model.name) == serving
+    assert versions.get_version(model.name, serving) == before
+
+    command("rollback", model.name)
+    assert versions.champion(model.name) == first
+    command("train", model.name)

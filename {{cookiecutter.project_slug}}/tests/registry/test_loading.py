@@ -163,7 +163,7 @@ def test_a_changed_patch_is_refused(changed):
 )
 def test_code_that_cannot_be_had_is_named_in_one_line(changed, monkeypatch, tags, words):
     found = versions.get_version(changed.name, changed.number)
-    shutil.rmtree(package.ROOT / "artifacts" / "code", ignore_errors=True)
+    shutil.rmtree(package.ROOT / "artifacts" / ".code", ignore_errors=True)
     other = {name: value for name, value in (found.tags | tags).items() if name != "patch"}
     monkeypatch.setattr(loading, "get_version", lambda *_: replace(found, tags=other))
 
@@ -204,3 +204,38 @@ def test_the_hash_of_the_code_does_not_depend_on_how_lines_end(model, tmp_path):
         path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
 
     assert model_code.code_hash(model.name, source) == model_code.code_hash(model.name)
+
+
+def test_data_beside_the_code_belongs_to_it_and_drafts_and_hidden_files_do_not(model, tmp_path):
+    source = tmp_path / PACKAGE
+    shutil.copytree(model_code.SOURCE, source)
+    (source / "models" / "draft.py").write_text("def half(:\n", encoding="utf-8")
+    (source / "models" / ".DS_Store").write_bytes(b"0")
+    known = model_code.code_hash(model.name, source)
+    (source / "models" / "weights.txt").write_text("1", encoding="utf-8")
+
+    assert known == model_code.code_hash(model.name)
+    assert known != model_code.code_hash(model.name, source)
+
+
+def test_code_with_a_byte_order_mark_is_read_and_a_draft_is_left_alone(model, tmp_path):
+    source = tmp_path / PACKAGE
+    shutil.copytree(model_code.SOURCE, source)
+    module, draft = source / "models" / f"{model.name}.py", source / "models" / "draft.py"
+    module.write_bytes(b"\xef\xbb\xbf" + f"import {PACKAGE}.datasets as own\n".encode() + module.read_bytes())
+    draft.write_text("def half(:\n", encoding="utf-8")
+    model_code.code_hash(model.name, source)
+    for path in (module, draft):
+        model_code._rename_imports(path, "other")
+
+    assert module.read_text(encoding="utf-8-sig").startswith("import other.datasets as own\n")
+    assert draft.read_text(encoding="utf-8") == "def half(:\n"
+
+
+def test_what_the_code_of_a_version_raises_is_told_in_one_line(model, monkeypatch):
+    def gone(*_):
+        raise ModuleNotFoundError("No module named 'gone'")
+
+    monkeypatch.setattr(loading, "load_module", gone)
+    with pytest.raises(package.Refused, match="cannot be loaded here: No module named 'gone'"):
+        loading.load_version(model.name, versions.champion(model.name))

@@ -52,17 +52,25 @@ def test_a_lost_or_changed_model_file_is_refused(model, champion):
 
 
 def test_a_patch_has_new_files_whatever_git_is_set_to_and_leaves_the_index_alone(model, project, monkeypatch):
-    for name, value in {"COUNT": "1", "KEY_0": "diff.noprefix", "VALUE_0": "true"}.items():
-        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    settings = {"diff.noprefix": "true", "diff.context": "0", "diff.relative": "true", "diff.algorithm": "patience"}
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
+    for number, (key, value) in enumerate(settings.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", key)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
     new = project / "src" / PACKAGE / "later.py"
     new.write_text("SAID = 'not yet committed'\n", encoding="utf-8")
+    changed = project / "params.yaml"
+    before = changed.read_bytes()
+    changed.write_bytes(before.replace(b"models:", b"models:  # ours", 1))
     try:
         assert f"src/{PACKAGE}/later.py" in provenance.uncommitted_files()
         made_of = provenance.current(model.name)
         patch = made_of.files[provenance.PATCH]
         assert made_of.tags["dirty"] == "true"
         assert b"+SAID = 'not yet committed'\n" in patch
+        assert b"\n # All that may change a model" in patch  # lines of context, by which git finds the place
         assert f"+++ b/src/{PACKAGE}/later.py".encode() in patch
         assert not git.git("diff", "--cached", "--name-only")
     finally:
         new.unlink()
+        changed.write_bytes(before)

@@ -40,6 +40,25 @@ def test_a_version_made_again_is_identical(version, tmp_path):
     git("worktree", "remove", "--force", str(folder))
 
 
+def test_a_folder_that_is_no_worktree_any_more_is_replaced(version):
+    """As after the project was moved: git knows the folder at its former place only."""
+    found = versions.get_version(*version)
+    folder = package.ROOT / "restored" / "-".join(version)
+    folder.mkdir(parents=True)
+    (folder / ".git").write_text("gitdir: /nowhere", encoding="utf-8")
+    with versions.run_artifacts(*version) as files:
+        project = restore.check_out(folder, found, files / provenance.PATCH, replace=True)
+
+    assert (project / "params.yaml").exists()
+    restore.remove_worktree(folder)
+
+
+def test_a_file_in_place_of_the_folder_is_refused(version, tmp_path):
+    (tmp_path / "file").write_text("ours", encoding="utf-8")
+    with pytest.raises(package.Refused, match="is not an empty folder"):
+        restore.restore(*version, tmp_path / "file")
+
+
 def test_what_differs_is_named(version, tmp_path):
     model = contract.load_model(version[0])
     known = versions.get_version(*version)

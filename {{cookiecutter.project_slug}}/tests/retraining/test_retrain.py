@@ -100,7 +100,7 @@ def test_5_killed_between_verdict_and_promotion_it_is_finished_by_the_next_run(p
     def killed(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(versions, "mark_settled", killed)
+    monkeypatch.setattr(versions, "mark_judged", killed)
     with pytest.raises(KeyboardInterrupt):
         retrain.retrain([], "tests")
     monkeypatch.undo()

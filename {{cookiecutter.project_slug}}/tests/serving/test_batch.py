@@ -14,6 +14,7 @@ import pytest
 PACKAGE = "{{ cookiecutter.__package }}"
 artifact = import_module(f"{PACKAGE}.training.artifact")
 batch = import_module(f"{PACKAGE}.serving.batch")
+contract = import_module(f"{PACKAGE}.training.contract")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
 
@@ -86,3 +87,20 @@ def test_just_passes_an_argument_on_as_it_is(project, rows):
     shown = subprocess.run(run, cwd=project, check=True, capture_output=True, text=True).stderr
 
     assert shlex.split(shown)[-4:] == ["predict", rows, "to here.csv", "any"]
+
+
+def test_a_target_that_cannot_be_written_is_told_in_one_line(model, holdout, command, tmp_path):
+    holdout.drop(columns=model.table.target).to_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "file").write_text("ours", encoding="utf-8")
+    said = command("predict", str(tmp_path / "rows.parquet"), str(tmp_path / "file" / "out.csv"), model.name, status=1)
+
+    assert "file/out.csv cannot be written" in said.replace("\\", "/")
+
+
+def test_a_broken_module_does_not_stop_the_champion(model, holdout, command, tmp_path, monkeypatch):
+    """The command needs the table's keys, not today's model."""
+    monkeypatch.setattr(contract, "load_module", lambda name: pytest.fail("today's module is loaded"))
+    holdout.drop(columns=model.table.target).to_parquet(tmp_path / "rows.parquet")
+    command("predict", str(tmp_path / "rows.parquet"), str(tmp_path / "out.csv"), model.name)
+
+    assert (tmp_path / "out.csv").exists()

@@ -93,9 +93,10 @@ def test_a_whole_number_is_a_number_and_what_is_not_given_has_its_default(monkey
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "cannot be read as blocks"),
-        ("models: 1\n", "cannot be read as blocks"),
-        ("models: [\n", "cannot be read as blocks"),
+        ("", "names no model: it needs a block under `models:` for each"),
+        ("models: 1\n", "names no model: it needs a block under `models:` for each"),
+        ("models: {}\n", "names no model: it needs a block under `models:` for each"),
+        ("models: [\n", "params.yaml cannot be read: .*line 2, column 1"),
         ("models:\n  one: 1\n", "one must be a block of `key: value` lines"),
         ("models:\n  one:\n  two:\n", "say which model: one, two"),
     ],

@@ -25,19 +25,20 @@ def train(models: list[str]) -> None:
     from ..registry import provenance, versions
     from ..training import evaluate, report, workspace
     from ..training import train as stages
-    from ..training.contract import load_models
+    from ..training.contract import load_model
+    from ..training.params import model_blocks
 
-    for model in load_models(models):
+    for wanted in model_blocks(models):
         start = time.perf_counter()
         with workspace.training_lock():
-            made_of = provenance.current(model.name)
+            made_of, model = provenance.current(wanted), load_model(wanted)
             for name, stage in (("split", stages.split), ("fit", stages.fit), ("score", evaluate.score)):
                 click.echo(f"{model.name}: {name}")
                 stage(model)
             scores = evaluate.read_scores(model)
             number, fresh = versions.record_version(model, scores, made_of)
             report.write_report(model)
-            if fresh:
+            if fresh or not versions.has_file(model.name, number, model.files.card.name):
                 versions.add_files(model.name, number, [model.files.card, model.files.report])
         novelty = "is new" if fresh else "already holds exactly this model"
         seconds = time.perf_counter() - start
@@ -80,6 +81,8 @@ def rollback(models: list[str], every: bool) -> None:
     """Let the version that served before serve again, of the MODELS named or of the only one that serves."""
     from ..registry import deployments
 
+    if models and every:
+        raise click.UsageError("name models or give --all, not both")
     serving = deployments.serving_models()
     if not serving:
         raise Refused("no model has a champion yet, so there is nothing to roll back")
@@ -103,11 +106,12 @@ def rollback(models: list[str], every: bool) -> None:
 def predict(rows: Path, predictions: Path, models: list[str]) -> None:
     """Write PREDICTIONS, by the champion, for each row of ROWS (.csv or .parquet)."""
     from ..serving import batch
-    from ..training.contract import load_model
-    from ..training.params import single_name
+    from ..training.contract import table_of
+    from ..training.params import model_blocks, single_name
 
     name = single_name(models)
-    number, total = batch.predict_file(rows, predictions, name, load_model(name).table.keys)
+    keys = table_of(name, model_blocks([name])[name]).keys
+    number, total = batch.predict_file(rows, predictions, name, keys)
     click.echo(f"{name} version {number}: {total} predictions in {predictions}")
 
 

@@ -36,7 +36,10 @@ def sources(root: Path = ROOT) -> list[Source]:
 def _source(name: str, entry: dict) -> Source:
     if not isinstance(entry, dict):
         raise Refused(f"source {name} in data/catalog.yaml has no content: give it a file or a query")
-    return validated(Source, {**entry, "name": str(name)}, f"data/catalog.yaml: source {name}")
+    known = set(Source.model_fields) - {"name"}
+    if unknown := {str(key) for key in entry} - known:
+        raise Refused(f"source {name} has an unknown key {min(unknown)!r}: use {', '.join(sorted(known))}")
+    return validated(Source, entry | {"name": str(name)}, f"data/catalog.yaml: source {name}")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A table that models learn from: its rows, their meaning, their schema, and which of them are held out."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -48,7 +49,9 @@ class Table:
 
     def __post_init__(self) -> None:
         """Accept `plots` under its former name."""
-        object.__setattr__(self, "plots", self.plots or self.pictures)
+        if self.pictures is not None:
+            warnings.warn("pictures= of a Table is called plots= now", FutureWarning, stacklevel=3)
+            object.__setattr__(self, "plots", self.plots or self.pictures)
 
     @property
     def keys(self) -> list[str]:

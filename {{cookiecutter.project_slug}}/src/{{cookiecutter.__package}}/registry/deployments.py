@@ -9,7 +9,7 @@ from mlflow.entities import Run
 
 from .. import Refused
 from .client import connect, experiment, mlflow_errors, registered_name
-from .loading import load_version
+from .loading import load_version, package_of
 from .versions import CHAMPION, PREVIOUS, champion, get_version, version_folder
 
 
@@ -39,6 +39,7 @@ def serving_models() -> list[str]:
 
 def promote(model: str, number: str, reason: str) -> str | None:
     """Let a version serve, once it has been loaded and predicts its own examples; return the one that did before."""
+    number = get_version(model, number).number  # as the registry writes it
     load_version(model, number).verify_examples()
     return _deploy(model, number, reason)
 
@@ -49,7 +50,8 @@ def rollback(model: str, reason: str) -> str:
     former = get_version(model, now).tags.get("replaced") if now else None
     if not former:
         raise Refused(f"{model} has no earlier champion to roll back to")
-    version_folder(model, former)  # its file is whole
+    version_folder(model, former)  # its file is whole, and its code is here
+    package_of(get_version(model, former), model)
     with mlflow_errors():
         connect().set_model_version_tag(registered_name(model), now, "rolled_back", reason)
     _deploy(model, former, f"rollback, {reason}", back=True)

@@ -20,7 +20,9 @@ def git(*arguments: str, **environment: str) -> bytes:
         raise Refused("git is not installed here") from error
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip().splitlines() or [f"status {done.returncode}"]
-        raise Refused(f"git {arguments[0]} fails: {reason[-1]}")
+        named = [word for before, word in zip(("", *arguments), arguments, strict=False) if before not in ("-C", "-c")]
+        command = next(word for word in named if word not in ("-C", "-c"))
+        raise Refused(f"git {command} fails: {reason[-1]}")
     return done.stdout
 
 

@@ -88,19 +88,24 @@ def load_version(model: str, number: str) -> LoadedVersion:
         Refused: If its file or its code is not here; the message says what to do.
     """
     version, folder = get_version(model, number), version_folder(model, number)
-    package = _package_of(version, model)
-    module = load_module(model, package)
-    trusted = tuple(_renamed(name, package) for name in module.TRUSTED)
-    packages = None if package == PROJECT else (PROJECT, package)
-    estimator = artifact.load(folder, trusted, packages)
+    try:
+        package = package_of(version, model)
+        module = load_module(model, package)
+        trusted = tuple(_renamed(name, package) for name in module.TRUSTED)
+        packages = None if package == PROJECT else (PROJECT, package)
+        estimator = artifact.load(folder, trusted, packages)
+    except Refused:
+        raise
+    except Exception as error:  # its code may raise anything, and need what is not installed any more
+        raise Refused(f"version {number} of {model} cannot be loaded here: {first_line(error)}") from error
     size = (folder / artifact.FILE).stat().st_size / 1e6
     return LoadedVersion(model, number, module, artifact.signature(folder), estimator, size)
 
 
-def _package_of(version: Version, model: str) -> str:
+def package_of(version: Version, model: str) -> str:
     """Return the package that the version predicts with: the project's own while its code is the same."""
     tags = version.tags
-    if tags.get("code") == _code_here(model) or tags["commit"] == "none":
+    if tags.get("code") == running_code(model) or tags["commit"] == "none":
         return PROJECT
     if not has_commit(tags["commit"]):
         raise Refused(
@@ -112,13 +117,13 @@ def _package_of(version: Version, model: str) -> str:
         digest = _hash(patch) if patch else "committed"
         if tags.get("patch", digest) != digest:
             raise Refused(f"version {version.number} of {model}: its {PATCH} is not the one that was recorded")
-        folder = ARTIFACTS / "code" / f"{tags['commit'][:12]}_{digest[:12]}"
+        folder = ARTIFACTS / ".code" / f"{tags['commit'][:12]}_{digest[:12]}"
         return package_at(tags["commit"], patch, model, tags.get("code"), folder)
 
 
 @cache
-def _code_here(model: str) -> str:
-    """Return the hash of the code that this process has imported, whatever the files become while it runs."""
+def running_code(model: str) -> str:
+    """Return the hash of a model's code as this process found it first, whatever the files become while it runs."""
     return code_hash(model)
 
 

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +18,9 @@ SOURCE = ROOT / "src" / PROJECT
 
 
 def code_hash(module: str, source: Path = SOURCE) -> str:
-    """Return the SHA-256 of models/<module>.py and all that it imports from its package."""
-    digest = sha256()
-    for path in sorted(imported_files(module, source)):
+    """Return the SHA-256 of models/<module>.py, of all that it imports from its package, and of the data beside it."""
+    digest, files = sha256(), imported_files(module, source)
+    for path in sorted(files | data_files(files, source)):
         content = path.read_bytes().replace(b"\r\n", b"\n")
         digest.update(f"{path.relative_to(source).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
@@ -40,6 +41,13 @@ def imported_files(module: str, source: Path = SOURCE) -> set[Path]:
             for each in (place, _place_now(place, moved)):
                 waiting += [each.with_name(f"{each.name}.py"), each / "__init__.py"]
     return found
+
+
+def data_files(files: set[Path], source: Path = SOURCE) -> set[Path]:
+    """Return the files below the folders of these that are not Python; not for the package's own folder, nor hidden."""
+    folders = {path.parent for path in files} - {source}
+    beside = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+    return {path for path in beside if path.suffix not in (".py", ".pyc") and not path.name.startswith(".")}
 
 
 def package_at(commit: str, patch: Path | None, module: str, expected: str | None, folder: Path) -> str:
@@ -105,7 +113,7 @@ def _check_out(commit: str, patch: Path | None, scratch: Path) -> Path:
 
 def _imported_names(path: Path, source: Path) -> Iterator[Path]:
     """Yield the places, without an ending, of the modules and names that a file imports from its package."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = ast.parse(path.read_bytes())
     checked = {id(each) for node in ast.walk(tree) if _is_for_types(node) for each in ast.walk(node)}
     for node in ast.walk(tree):
         if id(node) in checked:
@@ -149,10 +157,16 @@ def _is_for_types(node: ast.AST) -> bool:
 
 
 def _rename_imports(path: Path, name: str) -> None:
-    """Let absolute imports of the package in a file mean the package of this name."""
-    text, own = path.read_text(encoding="utf-8"), re.compile(rf"\b{PROJECT}\b")
-    lines = text.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(text)):
+    """Let absolute imports of the package in a file mean the package of this name; leave what is not Python."""
+    with path.open("rb") as file:
+        encoding, _ = tokenize.detect_encoding(file.readline)
+    text, own = path.read_text(encoding=encoding), re.compile(rf"\b{PROJECT}\b")
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:  # a draft that nothing imports
+        return
+    lines = text.split("\n")
+    for node in ast.walk(tree):
         line = getattr(node, "lineno", 1) - 1
         if isinstance(node, ast.ImportFrom) and not node.level and node.module.split(".")[0] == PROJECT:
             lines[line] = own.sub(name, lines[line], count=1)
@@ -161,4 +175,4 @@ def _rename_imports(path: Path, name: str) -> None:
             bound = "" if all(alias.asname for alias in ours) else f"import {name} as {PROJECT}; "
             before, after = lines[line][: node.col_offset], lines[line][node.col_offset :]
             lines[line] = before + bound + own.sub(name, after)
-    path.write_text("".join(lines), encoding="utf-8")
+    path.write_text("\n".join(lines), encoding=encoding)

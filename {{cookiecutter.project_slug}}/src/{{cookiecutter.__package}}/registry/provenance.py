@@ -19,7 +19,7 @@ LOCKS = {  # files a run keeps of the project, and where they belong in it
     "dvc.lock": "dvc.lock",
     "uv.lock": "uv.lock",
 }
-PLAIN = ["--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]  # whatever the user's git is set to
+PLAIN = ["--no-ext-diff", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]  # as is diff-index: no user's settings
 CODE = ["src", "params.yaml", "pyproject.toml", "uv.lock", "dvc.yaml", "data/catalog.yaml", ":(glob)**/*.sql"]
 
 
@@ -79,4 +79,4 @@ def patch() -> bytes:
         git("read-tree", "HEAD", **index)
         there = [each for each in CODE if git("ls-files", "--cached", "--others", "--exclude-standard", "--", each)]
         git("add", "-A", "--", *there, **index)
-        return git("diff", "--cached", "--binary", "--full-index", *PLAIN, "HEAD", **index)
+        return git("diff-index", "-p", "--cached", "--binary", "--full-index", *PLAIN, "HEAD", **index)

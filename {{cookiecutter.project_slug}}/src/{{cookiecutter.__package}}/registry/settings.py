@@ -1,6 +1,6 @@
 """Where versions are kept: a server, or the project's folder. Imports nothing of MLflow."""
 
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .. import ROOT, from_environment
 
@@ -9,7 +9,9 @@ DATABASE, RUNS = ROOT / "mlflow.db", ROOT / "mlruns"
 
 
 class Settings(BaseSettings):
-    """The environment variable that says so."""
+    """The address of a server, from the environment."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     mlflow_tracking_uri: str = ""  # a server; empty: the project's own database
 

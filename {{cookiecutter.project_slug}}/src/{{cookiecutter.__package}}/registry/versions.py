@@ -113,6 +113,13 @@ def get_version(model: str, number: str) -> Version:
             raise Refused(f"{model} has no version {number} (it has: {known})") from error
 
 
+def registered_models() -> list[str]:
+    """Return the names of all models that have versions, whether params.yaml still has them or not."""
+    with mlflow_errors():
+        found = connect().search_registered_models(f"name LIKE '{registered_name('%')}'")
+        return [each.name.removeprefix(registered_name("")) for each in found]
+
+
 def set_tags(model: str, number: str, tags: dict[str, str]) -> None:
     """Write tags of a version."""
     with mlflow_errors():
@@ -121,13 +128,13 @@ def set_tags(model: str, number: str, tags: dict[str, str]) -> None:
             mlflow.set_model_version_tag(registered_name(model), number, key, value[:4000])
 
 
-def settled_version(model: "Model") -> str | None:
+def judged_version(model: "Model") -> str | None:
     """Return the version of what is in the model's workspace, if a retrain has judged it under the same limits."""
     known = versions(model.name, fingerprint(model))
     return known[0].number if known and known[0].tags.get("settled") == str(model.gate) else None
 
 
-def mark_settled(model: "Model", number: str) -> None:
+def mark_judged(model: "Model", number: str) -> None:
     """Record that a retrain is done with the version: it has been judged and, if good, promoted."""
     set_tags(model.name, number, {"settled": str(model.gate)})
 
@@ -139,6 +146,13 @@ def add_files(model: str, number: str, files: list[Path]) -> None:
         mlflow, run = connect(), get_version(model, number).run
         for file in files:
             mlflow.log_artifact(run, str(file))
+
+
+def has_file(model: str, number: str, name: str) -> bool:
+    """Return whether the run of a version keeps a file of this name."""
+    with mlflow_errors():
+        mlflow = connect()
+        return any(each.path == name for each in mlflow.list_artifacts(get_version(model, number).run))
 
 
 def version_folder(model: str, number: str) -> Path:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 from .. import Refused, first_line
-from ..registry.versions import delete_run, run_artifacts, unused_runs, versions
-from ..training.params import model_blocks
+from ..registry.versions import delete_run, registered_models, run_artifacts, unused_runs, versions
 from ..training.workspace import training_lock
 from . import stages
 
@@ -47,7 +46,7 @@ def clean() -> Cleaned:
 def needed_names() -> set[str]:
     """Return the names in DVC's cache that the lock files here, or the data of any version, refer to."""
     needed = stages.used_names([stages.DATA, stages.LOCK])
-    for model in model_blocks([]):
+    for model in registered_models():
         for version in versions(model):
             with run_artifacts(model, version.number) as files:
                 needed |= stages.used_names([files / "raw.dvc"])

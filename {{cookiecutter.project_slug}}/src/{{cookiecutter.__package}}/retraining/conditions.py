@@ -107,8 +107,9 @@ def by_itself(model: Model, challenger: Contender, rows: pd.DataFrame, allowed: 
 def within_budget(challenger: Contender, row: pd.DataFrame, allowed: Limits) -> Condition:
     """Require that a row is predicted, and the file kept, within their limits."""
     milliseconds, megabytes = _milliseconds(challenger.version, row), challenger.version.megabytes
-    holds = milliseconds <= allowed.max_milliseconds and megabytes <= allowed.max_megabytes
-    wanted = f"at most {allowed.max_milliseconds:g} ms a row, {allowed.max_megabytes:g} MB"
+    budget = {"ms a row": (milliseconds, allowed.max_milliseconds), "MB": (megabytes, allowed.max_megabytes)}
+    holds = all(limit is None or found <= limit for found, limit in budget.values())
+    wanted = ", ".join(f"at most {limit:g} {unit}" for unit, (_, limit) in budget.items() if limit) or "any"
     return Condition("latency and size", holds, f"{milliseconds:.1f} ms, {megabytes:.2f} MB", wanted, True)
 
 
@@ -215,7 +216,7 @@ def _worst_slice(
     gain: np.ndarray, units: np.ndarray, slices: dict[str, np.ndarray], skill: float, allowed: Limits
 ) -> list[Condition]:
     """Require that no slice has a loss that is too large, and too certain to be chance among so many slices."""
-    if not slices:
+    if not slices or allowed.slice_loss is None:
         return []
     level = 1 - (1 - allowed.level) / len(slices)
     bad = []

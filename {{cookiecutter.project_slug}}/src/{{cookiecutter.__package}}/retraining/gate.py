@@ -74,8 +74,8 @@ def judge(model: Model, number: str, *, unattended: bool = False) -> Verdict:
     if np.allclose(served.losses, challenger.losses, rtol=SAME, atol=0):
         tie = Condition("differs from the champion", False, "equal on every row", "a difference")
         return _verdict([*conditions, tie], "")
-    more, praise = _against_champion(model, served, challenger, rows, allowed)
-    return _verdict([*conditions, *more], praise)
+    more, promotion = _against_champion(model, served, challenger, rows, allowed)
+    return _verdict([*conditions, *more], promotion)
 
 
 def learned_from(model: Model, number: str, rows: pd.DataFrame) -> np.ndarray:
@@ -100,11 +100,11 @@ def _against_champion(
     skill = max(float(naive - served.losses[unseen].mean()), 0.0)
     judged = compared(gain, units, large_slices(model, rows), skill, allowed)
     low, _ = interval(gain, units, allowed.level)
-    praise = f"{'better' if low > 0 else 'not worse'} than version {served.version.number}: {judged[0].found}"
-    return [fresh, schema, *judged], praise
+    promotion = f"{'better' if low > 0 else 'not worse'} than version {served.version.number}: {judged[0].found}"
+    return [fresh, schema, *judged], promotion
 
 
-def _verdict(conditions: list[Condition], praise: str) -> Verdict:
+def _verdict(conditions: list[Condition], promotion: str) -> Verdict:
     """Return a promotion if every condition holds; else the reason names those that do not."""
     failed = [f"{each.name}: {each.found}, wanted {each.wanted}" for each in conditions if not each.holds]
-    return Verdict(not failed, "; ".join(failed) or praise, conditions)
+    return Verdict(not failed, "; ".join(failed) or promotion, conditions)

@@ -35,12 +35,12 @@ class Limits(BaseModel):
 
     allowed_loss: Share = 0.05  # the challenger is surely not worse than the champion by more than this
     min_gain: Share | None = None  # if set: the challenger is surely better than the champion by more than this
-    slice_loss: Share = 0.2  # no slice is surely worse, by more than this
+    slice_loss: Share | None = 0.2  # no slice is surely worse, by more than this; null: slices are not judged
     max_loss: float | None = None  # of the primary metric itself
-    max_skill: Share = 0.9  # share of the naive loss removed, from which on a single column may not carry it
+    max_skill: Share = 0.9  # share of the naive loss removed, from which on a single column may not carry it; 1: never
     guards: dict[str, Bounds] = {}  # metric -> min, max
-    max_milliseconds: PositiveFloat = 250.0  # to predict one row
-    max_megabytes: PositiveFloat = 500.0  # of the model file
+    max_milliseconds: PositiveFloat | None = 250.0  # to predict one row; null: any
+    max_megabytes: PositiveFloat | None = 500.0  # of the model file; null: any
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of the intervals; half of the rest on each side
 
 

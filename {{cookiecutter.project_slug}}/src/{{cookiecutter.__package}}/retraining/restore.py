@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from .. import ROOT, Refused
@@ -62,8 +63,8 @@ def check_out(folder: Path, version: Version, patch: Path, *, replace: bool) -> 
     if replace and folder.exists():
         remove_worktree(folder)
         shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists() and any(folder.iterdir()):
-        raise Refused(f"{folder} is not empty: name another with --to")
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise Refused(f"{folder} is not an empty folder: name another with --to")
     git("worktree", "prune")
     git("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", str(folder), commit)
     if patch.exists():
@@ -72,18 +73,18 @@ def check_out(folder: Path, version: Version, patch: Path, *, replace: bool) -> 
 
 
 def remove_worktree(folder: Path) -> None:
-    """Remove a git worktree; a folder that is none is left alone."""
-    if (folder / ".git").is_file():
+    """Remove a git worktree; leave a folder that is none, or was moved with its project."""
+    with suppress(Refused):
         git("worktree", "remove", "--force", str(folder))
 
 
 def fetch_data(project: Path, version: Version) -> None:
     """Put the version's snapshots in place: from DVC's cache or remote, or from data/raw of this project."""
-    trouble = checked_out(project) if (project / "data" / "raw.dvc").exists() else "it kept no data/raw.dvc"
+    problem = checked_out(project) if (project / "data" / "raw.dvc").exists() else "it kept no data/raw.dvc"
     for name, digest in json.loads(version.tags["data"]).items():
         wanted, here = (snapshot_path(name, digest, root) for root in (project, ROOT))
         if not wanted.exists() and not here.exists():
-            where = f"neither in DVC's cache nor at its remote nor in data/raw here: {trouble}"
+            where = f"neither in DVC's cache nor at its remote nor in data/raw here: {problem}"
             raise Refused(f"snapshot {name}/{wanted.name}, the data of version {version.number}, is {where}")
         if not wanted.exists():
             wanted.parent.mkdir(parents=True, exist_ok=True)
@@ -102,7 +103,10 @@ def run_stages(project: Path, model: str, version: Version) -> None:
         environment.pop("UV_PROJECT_ENVIRONMENT", None)
         python = [uv, "run", "--frozen", "--project", str(project), "python"]
     source = project / "src" / PROJECT
-    module, arguments = next(entry for file, entry in ENTRIES.items() if (source / file).exists())
+    found = [entry for file, entry in ENTRIES.items() if (source / file).exists()]
+    if not found:
+        raise Refused(f"the restored code in {project} has no command that trains")
+    module, arguments = found[0]
     command = [*python, "-m", module, *arguments, model]
     made = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     if made.returncode:

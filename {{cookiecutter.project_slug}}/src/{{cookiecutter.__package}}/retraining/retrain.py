@@ -65,7 +65,7 @@ def retrain(names: list[str], reason: str, *, unattended: bool = False) -> list[
         for name, block in blocks.items():
             start = time.perf_counter()
             own = {stage for stage in STAGES if f"{stage}@{name}" in stale}
-            version = None if own else settled_version(name, block)
+            version = None if own else unchanged_version(name, block)
             if version:
                 outcome = Outcome(name, "unchanged", version, f"nothing new, version {version} is settled")
             else:
@@ -94,26 +94,26 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
     from ..training.evaluate import read_scores
     from . import gate
 
-    if done := versions.settled_version(model):
+    if done := versions.judged_version(model):
         return Outcome(model.name, "unchanged", done, f"nothing new, version {done} is settled")
     version, _ = versions.record_version(model, read_scores(model), made_of)
     if versions.champion(model.name) == version:  # promoted by a retrain that was then killed, or by hand
         deployments.promote(model.name, version, reason)
-        versions.mark_settled(model, version)
+        versions.mark_judged(model, version)
         return Outcome(model.name, "unchanged", version, f"version {version} serves already")
     verdict = gate.judge(model, version, unattended=unattended)
     _publish(model, version, verdict)
     if verdict.promote:
         deployments.promote(model.name, version, f"{reason}; {verdict.reason}")
     if verdict.final:
-        versions.mark_settled(model, version)
+        versions.mark_judged(model, version)
     if verdict.promote:
         return Outcome(model.name, "promoted", version, f"version {version} serves: {verdict.reason}")
     state, again = ("kept", "") if verdict.final else ("waiting", "; it is judged again next time")
     return Outcome(model.name, state, version, f"version {version} is not promoted: {verdict.reason}{again}")
 
 
-def settled_version(name: str, block: dict) -> str | None:
+def unchanged_version(name: str, block: dict) -> str | None:
     """Return the version that the last retrain here was done with, if nothing it depends on changed since."""
     try:
         mark = json.loads(Workspace(name).settled.read_text(encoding="utf-8"))
@@ -122,7 +122,7 @@ def settled_version(name: str, block: dict) -> str | None:
         return None
 
 
-def mark_settled(name: str, block: dict, version: str | None) -> None:
+def mark_unchanged(name: str, block: dict, version: str | None) -> None:
     """Write down that a retrain with nothing new need not look further."""
     mark = {"version": version, "state": _state_hash(name, block)}
     Workspace(name).settled.write_text(json.dumps(mark), encoding="utf-8")
@@ -136,7 +136,7 @@ def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: 
         stages.recompute(model, stale, repo)
         outcome = settle(model, made_of, reason, unattended)
         if outcome.state != "waiting":
-            mark_settled(name, block, outcome.version)
+            mark_unchanged(name, block, outcome.version)
         return outcome
     except Refused as refusal:
         return Outcome(name, "failed", None, f"failed: {refusal}")

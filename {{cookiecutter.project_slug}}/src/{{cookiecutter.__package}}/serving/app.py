@@ -13,7 +13,7 @@ from fastapi import APIRouter, Body, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import Field
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,6 +30,8 @@ routes = APIRouter()
 
 class Settings(BaseSettings):
     """How the service is reached."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True)
 
     serve_host: str = "127.0.0.1"  # 0.0.0.0 opens it to other machines
     serve_api_key: str = ""  # if set, requests to predict send it in X-API-Key

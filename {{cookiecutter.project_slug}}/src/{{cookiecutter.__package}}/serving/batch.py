@@ -35,6 +35,7 @@ def predict_file(source: Path, target: Path, model: str, keys: list[str]) -> tup
     if number is None:
         raise Refused(f"{model} has no champion yet: train it, then `uv run just promote VERSION {model}`")
     version = load_version(model, number)
+    version.verify_examples()
     frames = (_predicted(version, rows, keys) for rows in read_chunks(source, version.signature, keys))
     return number, write_frames(target, frames)
 
@@ -59,6 +60,13 @@ def write_frames(target: Path, frames: Iterator[pd.DataFrame]) -> int:
     """Write all frames to the target, or leave it as it was if one fails; return the number of rows."""
     if target.suffix not in FORMATS:
         raise Refused(f"{target} is neither a .csv nor a .parquet file")
+    try:
+        return _write_frames(target, frames)
+    except OSError as error:
+        raise Refused(f"{target} cannot be written: {first_line(error)}") from error
+
+
+def _write_frames(target: Path, frames: Iterator[pd.DataFrame]) -> int:
     total, sink = 0, None
     writer = pq.ParquetWriter if target.suffix == ".parquet" else pyarrow.csv.CSVWriter
     with atomic_write(target) as part, ExitStack() as sinks:  # closed before the file is moved, or removed

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import dataclass, field
 
-from ..registry.loading import LoadedVersion, load_version
+from ..registry.loading import LoadedVersion, load_version, running_code
 from ..registry.versions import champion
 
 log = logging.getLogger(__name__)
@@ -16,6 +16,11 @@ class ServedModels:
     names: list[str]
     champions: dict[str, LoadedVersion] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Note the code of every model before any of it is imported."""
+        for name in self.names:
+            running_code(name)
 
     def refresh(self) -> None:
         """Load every new champion; one that cannot be loaded leaves the old one serving."""

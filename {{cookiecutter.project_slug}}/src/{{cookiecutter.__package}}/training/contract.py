@@ -1,6 +1,6 @@
 """params.yaml -> models: each block names a module of models/, its table and its parameters."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +17,7 @@ from .modules import load_module, optional
 from .params import model_blocks
 from .workspace import Workspace
 
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
 
 
 class Settings(BaseModel):
@@ -74,8 +74,8 @@ def load_model(name: str) -> Model:
 
 
 def table_of(name: str, block: dict) -> Table:
-    """Return the table that the model of this block learns from."""
-    wanted = block.get("table", TABLES[0].name)
+    """Return the table that the model of this block learns from: by default the first of data.py."""
+    wanted = block.get("table") or TABLES[0].name
     for table in TABLES:
         if table.name == wanted:
             return table
@@ -86,7 +86,8 @@ def _model(name: str, block: dict) -> Model:
     where, module = f"params.yaml: {name}", load_module(name)
     given = {key: value for key, value in block.items() if key in Settings.model_fields}
     settings = validated(Settings, {key: value for key, value in given.items() if value is not None}, where)
-    own = {key: value for key, value in block.items() if key not in given}
+    unset = {each.name for each in fields(module.Params) if each.default is None}  # where null is no value either
+    own = {key: value for key, value in block.items() if key not in given and not (value is None and key in unset)}
     params = validated(_strict(module.Params), own, where)
     table = table_of(name, block)
     if lost := [column for column in settings.slices if column not in table.schema.columns]:

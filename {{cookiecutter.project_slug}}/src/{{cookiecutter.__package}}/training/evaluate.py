@@ -11,13 +11,14 @@ from ..datasets.catalog import content_hash
 from . import artifact
 from .contract import Model
 from .statistics import gain_over, interval, resampling_units
+from .workspace import read_rows
 
 FEW = 12  # distinct values up to which a column is sliced by default
 
 
 def score(model: Model) -> None:
     """Predict the held-out rows and write predictions.parquet and metrics.json."""
-    train, rows = pd.read_parquet(model.files.train), pd.read_parquet(model.files.holdout)
+    train, rows = read_rows(model.files.train), read_rows(model.files.holdout)
     if rows.empty:
         raise Refused(f"no row of {model.table.name} is held out: it needs more rows, or more times or groups")
     estimator = artifact.load(model.files.model, model.module.TRUSTED)

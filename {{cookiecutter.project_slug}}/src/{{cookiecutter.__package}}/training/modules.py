@@ -1,5 +1,6 @@
 """Import a module of models/ and check it against the contract; data.py is not needed for that."""
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
@@ -38,7 +39,11 @@ def load_module(name: str, package: str = PACKAGE) -> ModuleType:
 
 def optional(module: ModuleType, part: str) -> Callable | None:
     """Return a part of the contract, also under its former name; None if the module has none."""
-    return getattr(module, part, None) or getattr(module, FORMER.get(part, part), None)
+    former = FORMER.get(part, part)
+    if not hasattr(module, part) and hasattr(module, former):
+        warnings.warn(f"{module.__name__}.{former} is called {part} now", FutureWarning, stacklevel=2)
+        part = former
+    return getattr(module, part, None)
 
 
 def responses(module: ModuleType, estimator: Any, rows: pd.DataFrame) -> list[dict[str, Any]]:

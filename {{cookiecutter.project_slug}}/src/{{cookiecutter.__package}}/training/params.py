@@ -9,13 +9,16 @@ def model_blocks(names: list[str]) -> dict[str, dict]:
     """Return the blocks of params.yaml of these names, or all, as they are written; import no module."""
     try:
         content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        found = {str(name): block or {} for name, block in content["models"].items()}
-    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
-        raise Refused(f"params.yaml cannot be read as blocks under `models:` ({type(error).__name__})") from error
-    if unknown := [name for name in names if name not in found]:
-        raise Refused(f"params.yaml has no model {unknown[0]!r}, only {', '.join(found)}")
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise Refused(f"params.yaml cannot be read: {' '.join(str(error).split())}") from error
+    blocks = content.get("models") if isinstance(content, dict) else None
+    if not isinstance(blocks, dict) or not blocks:
+        raise Refused("params.yaml names no model: it needs a block under `models:` for each")
+    found = {str(name): {} if block is None else block for name, block in blocks.items()}
     if wrong := [name for name, block in found.items() if not isinstance(block, dict)]:
         raise Refused(f"params.yaml: {wrong[0]} must be a block of `key: value` lines")
+    if unknown := [name for name in names if name not in found]:
+        raise Refused(f"params.yaml has no model {unknown[0]!r}, only {', '.join(found)}")
     return {name: found[name] for name in names or found}
 
 

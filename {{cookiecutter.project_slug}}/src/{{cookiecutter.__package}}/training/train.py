@@ -12,6 +12,7 @@ from ..datasets.table import is_holdout, key_hashes
 from . import artifact
 from .contract import Model
 from .modules import responses
+from .workspace import read_rows
 
 
 def split(model: Model) -> None:
@@ -29,7 +30,7 @@ def split(model: Model) -> None:
 
 def fit(model: Model) -> None:
     """Fit the model on train.parquet and write the model file with its signature and a few examples."""
-    rows = pd.read_parquet(model.files.train)
+    rows = read_rows(model.files.train)
     if rows[model.table.target].nunique() < 2:
         raise Refused(f"{model.name} has only one value of {model.table.target} to learn from: it needs more rows")
     estimator = model.module.fit(rows, model.table, model.params)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from .. import ROOT, Refused
@@ -86,6 +87,13 @@ class Workspace:
     def downloaded(self, version: str) -> Path:
         """Return the folder for a version's model file that a server keeps."""
         return self.folder / "versions" / version
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """Return rows that a stage has written; raise Refused if it has not run."""
+    if not path.exists():
+        raise Refused(f"{path.relative_to(ROOT).as_posix()} is missing: `uv run just train` writes it")
+    return pd.read_parquet(path)
 
 
 @contextmanager
