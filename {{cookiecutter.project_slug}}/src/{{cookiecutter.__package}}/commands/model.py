@@ -9,13 +9,13 @@ import click
 from .. import Refused
 
 
-def model_names(required: bool = False) -> Callable:
+def model_names() -> Callable:
     """Return a click argument of model names; several in one text are split, since names hold no blanks."""
 
     def split(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> list[str]:
         return [name for each in value for name in each.split()]
 
-    return click.argument("models", nargs=-1, required=required, callback=split)
+    return click.argument("models", nargs=-1, callback=split)
 
 
 @click.command()

@@ -10,7 +10,7 @@ from mlflow.entities import Run
 from .. import Refused
 from .client import connect, experiment, mlflow_errors, registered_name
 from .loading import load_version, package_of
-from .versions import CHAMPION, PREVIOUS, champion, get_version, version_folder
+from .versions import CHAMPION, PREVIOUS, champion, get_version, registered_models, version_folder
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,7 @@ class Deployment:
 
 def serving_models() -> list[str]:
     """Return the names of the models that have a champion."""
-    with mlflow_errors():
-        found = connect().search_registered_models(f"name LIKE '{registered_name('%')}'")
-        return [each.name.removeprefix(registered_name("")) for each in found if CHAMPION in each.aliases]
+    return registered_models(CHAMPION)
 
 
 def promote(model: str, number: str, reason: str) -> str | None:

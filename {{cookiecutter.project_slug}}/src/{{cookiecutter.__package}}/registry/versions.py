@@ -113,11 +113,11 @@ def get_version(model: str, number: str) -> Version:
             raise Refused(f"{model} has no version {number} (it has: {known})") from error
 
 
-def registered_models() -> list[str]:
-    """Return the names of all models that have versions, whether params.yaml still has them or not."""
+def registered_models(alias: str = "") -> list[str]:
+    """Return the names of all models that have versions, or one with an alias; params.yaml need not have them."""
     with mlflow_errors():
         found = connect().search_registered_models(f"name LIKE '{registered_name('%')}'")
-        return [each.name.removeprefix(registered_name("")) for each in found]
+        return [each.name.removeprefix(registered_name("")) for each in found if not alias or alias in each.aliases]
 
 
 def set_tags(model: str, number: str, tags: dict[str, str]) -> None:
