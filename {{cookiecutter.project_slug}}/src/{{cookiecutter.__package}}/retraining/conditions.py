@@ -1,13 +1,12 @@
 """What the gate asks of a challenger: each function returns a condition with the number found and the one wanted."""
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .. import BadRows, first_line
+from .. import first_line
 from ..datasets.catalog import content_hash
 from ..datasets.columns import Input
 from ..registry import provenance
@@ -20,10 +19,7 @@ from .limits import Bounds, Limits
 
 SMALL = 30  # rows, or groups of rows, below which neither a holdout nor a slice is judged
 FEW = 8  # groups below which a holdout is not judged, however many rows they have
-TRIES = 3  # predictions of a row, of which the fastest counts
 SHOWN = 3  # uncommitted files named
-PERMUTED, TOGETHER = 1000, 20  # rows among which a column's values are permuted, and columns at a time
-CARRIED = 0.9  # share of the skill that depends on one column in a leak
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ def not_loaded(who: str, error: Exception, wanted: str) -> Condition:
     return Condition(f"{who} loads and predicts", False, f"{type(error).__name__}: {first_line(error)}", wanted, True)
 
 
-def by_itself(model: Model, challenger: Contender, rows: pd.DataFrame, allowed: Limits) -> list[Condition]:
+def by_itself(model: Model, challenger: Contender, allowed: Limits) -> list[Condition]:
     """Return what a version must meet whichever version serves."""
     scores = evaluate.read_scores(model)
     same = content_hash(challenger.predictions.reset_index(drop=True)) == scores["prediction_hash"]
@@ -90,8 +86,6 @@ def by_itself(model: Model, challenger: Contender, rows: pd.DataFrame, allowed: 
         Condition("the file predicts what was scored", same, "same hash" if same else "other hash", "same hash"),
         Condition("predictions are finite", finite, "all" if finite else "some are missing or infinite", "all"),
         Condition("better than naive", naive["interval"][0] > 0, _gain(naive), "a lower bound above 0"),
-        within_budget(challenger, rows.head(1), allowed),
-        check_leakage(model, challenger, rows, naive["value"], allowed),
     ]
     if linear:
         holds = linear["interval"][1] >= 0
@@ -102,60 +96,6 @@ def by_itself(model: Model, challenger: Contender, rows: pd.DataFrame, allowed: 
         holds, found = scores["value"] <= allowed.max_loss, f"{scores['value']:.4g}"
         conditions.append(Condition(scores["primary"], holds, found, f"at most {allowed.max_loss:g}"))
     return [*conditions, *(guard(name, bounds, scores["metrics"]) for name, bounds in allowed.guards.items())]
-
-
-def within_budget(challenger: Contender, row: pd.DataFrame, allowed: Limits) -> Condition:
-    """Require that a row is predicted, and the file kept, within their limits."""
-    milliseconds, megabytes = _milliseconds(challenger.version, row), challenger.version.megabytes
-    budget = {"ms a row": (milliseconds, allowed.max_milliseconds), "MB": (megabytes, allowed.max_megabytes)}
-    holds = all(limit is None or found <= limit for found, limit in budget.values())
-    wanted = ", ".join(f"at most {limit:g} {unit}" for unit, (_, limit) in budget.items() if limit) or "any"
-    return Condition("latency and size", holds, f"{milliseconds:.1f} ms, {megabytes:.2f} MB", wanted, True)
-
-
-def check_leakage(model: Model, challenger: Contender, rows: pd.DataFrame, naive: float, allowed: Limits) -> Condition:
-    """Require that an almost perfect model does not depend on a single column, which may hold the answer.
-
-    Args:
-        model: Whose losses are taken.
-        challenger: The version in question.
-        rows: The held-out rows.
-        naive: The naive baseline's mean loss on them.
-        allowed: With `max_skill`, the share of the naive loss from which on this is checked.
-    """
-    skill = 1 - challenger.losses.mean() / naive if naive > 0 else 0.0
-    found, share = f"{skill:.1%} of the naive loss removed", 0.0
-    names = [column.name for column in challenger.version.signature.inputs]
-    if skill > allowed.max_skill and len(names) > 1:
-        picked = np.random.default_rng(0).permutation(len(rows))[:PERMUTED]
-        some, loss = rows.iloc[picked].reset_index(drop=True), challenger.losses[picked].mean()
-        permuted = {}
-        for i in range(0, len(names), TOGETHER):
-            permuted |= permutation_losses(model, challenger.version, some, names[i : i + TOGETHER])
-        if permuted:
-            carrier = max(permuted, key=permuted.get)
-            share = float((permuted[carrier] - loss) / (naive - loss))
-            found += f", {min(max(share, 0), 1):.0%} of it by {carrier!r}"
-    wanted = f"at most {allowed.max_skill:.0%} by one column: if it holds no answer, raise max_skill"
-    return Condition("not too good to be true", bool(share < CARRIED), found, wanted)
-
-
-def permutation_losses(model: Model, version: LoadedVersion, rows: pd.DataFrame, names: list[str]) -> dict[str, float]:
-    """Return the mean loss with a column's values taken from other rows, by column.
-
-    The rows come in random order: each takes the value of the one before. Columns whose values a row cannot take from
-    another are left out.
-    """
-    shifted = [rows.assign(**{name: rows[name].array[np.arange(len(rows)) - 1]}) for name in names]
-    together = pd.concat(shifted, ignore_index=True)
-    try:
-        predictions = version.predict(together)
-    except BadRows:
-        if len(names) == 1:
-            return {}
-        return {key: loss for name in names for key, loss in permutation_losses(model, version, rows, [name]).items()}
-    losses = np.reshape(model.module.losses(together, predictions, model.table), (len(names), -1))  # (columns, rows)
-    return dict(zip(names, losses.mean(axis=1), strict=True))
 
 
 def guard(name: str, bounds: Bounds, metrics: dict[str, float]) -> Condition:
@@ -227,16 +167,6 @@ def _worst_slice(
             bad += [(mean, f"{name}: gain {mean:.4g}, at most {high:.4g}")] if high < 0 else []
     worst = min(bad)[1] if bad else f"none of {len(slices)}"
     return [Condition("no slice is surely worse", not bad, worst, f"a gain above {-allowed.slice_loss * skill:.4g}")]
-
-
-def _milliseconds(version: LoadedVersion, row: pd.DataFrame) -> float:
-    """Return the milliseconds that one row takes, at best."""
-    times = []
-    for _ in range(TRIES):
-        start = time.perf_counter()
-        version.predict(row)
-        times.append(1000 * (time.perf_counter() - start))
-    return min(times)
 
 
 def _gain(baseline: dict[str, Any]) -> str:

@@ -23,6 +23,8 @@ from .conditions import (
     large_slices,
     not_loaded,
 )
+from .latency import within_budget
+from .leakage import check_leakage
 from .limits import Limits, limits
 
 SAME = 1e-9  # relative difference of losses that counts as none
@@ -62,7 +64,11 @@ def judge(model: Model, number: str, *, unattended: bool = False) -> Verdict:
         challenger = Contender.on(model, number, rows)
     except Exception as error:  # a file may be anything, and a model's code may raise anything
         return _verdict([*conditions, not_loaded("the challenger", error, "it loads and predicts")], "")
-    conditions += by_itself(model, challenger, rows, allowed)
+    conditions += [
+        *by_itself(model, challenger, allowed),
+        within_budget(challenger, rows.head(1), allowed),
+        check_leakage(model, challenger, rows, allowed),
+    ]
     before = champion(model.name)
     if before is None:
         return _verdict(conditions, "the first champion: better than the naive baseline")
