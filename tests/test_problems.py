@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -67,12 +68,12 @@ def test_three_versions_are_identical_after_five_more_retrains(climbed, request)
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A classification project with a second model, in two edits, a forecaster and an image classifier."""
+    """A classification project with a second model and target, in two edits, a forecaster and an image classifier."""
     home = tmp_path_factory.mktemp("mixed")
     made = generate(home / "work", project_slug="mixed", maturity_level=HIGHEST)
     project, package = Project(made, home / "environment"), made / "src" / "mixed"
-    shutil.copy(package / "models" / "classifier.py", package / "models" / "second.py")
-    params = (made / "params.yaml").read_text(encoding="utf-8") + "  second:\n    leaves: 4\n"
+    params = (made / "params.yaml").read_text(encoding="utf-8")
+    params += "  second:\n    module: classifier\n    target: large\n    leaves: 4\n"
     source = TREE / "src" / "{{cookiecutter.__package}}"
     shutil.copy(source / "models" / "forecaster.py", package / "models")
     shutil.copy(source / "features" / "seasons.py", package / "features")
@@ -90,6 +91,12 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
         shutil.copy(source / f"data.{problem}.py", package / f"{module}.py")
     own = (package / "data.py").read_text(encoding="utf-8")
     own = own.replace("from .datasets import catalog\n", "from . import scans, series\nfrom .datasets import catalog\n")
+    own = own.replace(
+        'return catalog.read("tumours")',
+        'rows = catalog.read("tumours")\n    return rows.assign(large=rows["worst_area"] > 700)',
+    )
+    own = own.replace('target="diagnosis",', 'target="diagnosis",\n        targets=("large",),')
+    own = own.replace('"diagnosis": pa.Column', '"large": pa.Column(bool),\n                "diagnosis": pa.Column')
     (package / "data.py").write_text(own + "\nTABLES += series.TABLES + scans.TABLES\n", encoding="utf-8")
     params += "  forecaster:\n    table: employment\n  image_classifier:\n    table: digits\n"
     (made / "params.yaml").write_text(params, encoding="utf-8")
@@ -105,6 +112,18 @@ def test_models_of_several_problems_live_in_one_project(mixed):
     assert "forecaster: version 1 serves" in said
     assert "image_classifier: version 1 serves" in said
     assert "second: version 1" in said
+
+
+def test_two_models_of_one_module_predict_two_targets_and_learn_from_neither(mixed):
+    predicted = {}
+    for name in ("classifier", "second"):
+        signature = json.loads((mixed.folder / "artifacts" / name / "model" / "signature.json").read_text())
+        assert not {"diagnosis", "large"} & {column["name"] for column in signature["inputs"]}
+        predicted[name] = {str(each["prediction"]) for each in signature["predictions"]}
+
+    assert predicted["classifier"] <= {"benign", "malignant"}
+    assert predicted["second"] <= {"True", "False"}
+    assert "models/classifier.py" in mixed.just("lineage", "1", "second")
 
 
 def test_the_project_s_own_tests_take_every_model_of_it(mixed):
@@ -123,14 +142,13 @@ def test_a_change_of_one_model_s_parameters_makes_that_model_again_and_no_other(
 
 
 def test_one_model_that_fails_leaves_the_others_as_they_are_and_is_told(mixed):
-    module = mixed.folder / "src" / "mixed" / "models" / "second.py"
-    before = module.read_text(encoding="utf-8")
-    module.write_text(
-        before.replace("def losses", "def lost").replace("losses, metrics", "_, metrics"), encoding="utf-8"
-    )
+    models, params = mixed.folder / "src" / "mixed" / "models", mixed.folder / "params.yaml"
+    whole, before = (models / "classifier.py").read_text(encoding="utf-8"), params.read_text(encoding="utf-8")
+    (models / "broken.py").write_text(whole.replace("losses, metrics", "_, metrics"), encoding="utf-8")
+    params.write_text(before + "  another:\n    module: broken\n", encoding="utf-8")
     try:
         done = mixed.run("uv", "run", "just", "retrain")
         assert done.returncode == 1
-        assert "models/second.py lacks losses" in done.stdout + done.stderr
+        assert "models/broken.py lacks losses" in done.stdout + done.stderr
     finally:
-        module.write_text(before, encoding="utf-8")
+        params.write_text(before, encoding="utf-8")

@@ -11,6 +11,7 @@ PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 artifact = import_module(f"{PACKAGE}.training.artifact")
 modules = import_module(f"{PACKAGE}.training.modules")
+params = import_module(f"{PACKAGE}.training.params")
 
 
 def test_no_row_is_both_learned_from_and_held_out(model, holdout):
@@ -53,12 +54,14 @@ def test_a_module_that_lacks_a_part_of_the_contract_is_named(model, monkeypatch)
     parts = vars(model.module) | {"losses": None}
     monkeypatch.setattr(modules, "import_module", lambda name: SimpleNamespace(**parts))
 
-    with pytest.raises(package.Refused, match=f"models/{model.name}.py lacks losses: see the contract"):
-        modules.load_module(model.name)
+    with pytest.raises(
+        package.Refused, match=f"models/{params.module_name(model.name)}.py lacks losses: see the contract"
+    ):
+        modules.load_module(params.module_name(model.name))
 
 
 def test_a_block_without_a_module_is_named():
-    with pytest.raises(package.Refused, match="names model 'nobody', but there is no"):
+    with pytest.raises(package.Refused, match="names module 'nobody', but there is no"):
         modules.load_module("nobody")
 
 

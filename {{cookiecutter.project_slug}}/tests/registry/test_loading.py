@@ -19,6 +19,7 @@ artifact = import_module(f"{PACKAGE}.training.artifact")
 contract = import_module(f"{PACKAGE}.training.contract")
 loading = import_module(f"{PACKAGE}.registry.loading")
 model_code = import_module(f"{PACKAGE}.registry.model_code")
+params = import_module(f"{PACKAGE}.training.params")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
@@ -61,7 +62,7 @@ def changed(trained, command, tmp_path_factory):
     The code is put back, so that here the changed one is the other.
     """
     folder, model = tmp_path_factory.mktemp("predicted"), contract.load_models([])[0]
-    source = trained / "src" / PACKAGE / "models" / f"{model.name}.py"
+    source = trained / "src" / PACKAGE / "models" / f"{params.module_name(model.name)}.py"
     before, champion = source.read_bytes(), versions.champion(model.name)
     here = loading.load_version(model.name, champion)
     shutil.copy(model.files.holdout, folder / "rows.parquet")
@@ -100,7 +101,7 @@ def same(found, expected):
 def test_the_champion_predicts_as_before_the_code_was_changed(changed):
     same(changed.champion, changed.expected)
     assert changed.modules["champion"].startswith(f"{PACKAGE}_")
-    assert changed.modules["champion"].endswith(f".models.{changed.name}")
+    assert changed.modules["champion"].endswith(f".models.{params.module_name(changed.name)}")
 
 
 def test_a_version_recorded_afterwards_predicts_with_the_new_code(changed):
@@ -108,7 +109,7 @@ def test_a_version_recorded_afterwards_predicts_with_the_new_code(changed):
     estimator = artifact.load(versions.version_folder(changed.name, changed.number), module.TRUSTED)
     unchanged = module.predict(estimator, changed.rows)
 
-    assert changed.modules["new"] == f"{PACKAGE}.models.{changed.name}"
+    assert changed.modules["new"] == f"{PACKAGE}.models.{params.module_name(changed.name)}"
     assert (changed.new["prediction"].to_numpy() == as_changed(unchanged)).all()
     assert (changed.new["prediction"].to_numpy() != unchanged["prediction"].to_numpy()).any()
 
@@ -175,21 +176,21 @@ def test_code_that_cannot_be_had_is_named_in_one_line(changed, monkeypatch, tags
 def test_the_hash_of_the_code_follows_all_that_the_model_imports_and_nothing_else(model, tmp_path):
     source = tmp_path / PACKAGE
     shutil.copytree(model_code.SOURCE, source)
-    known = model_code.code_hash(model.name, source)
-    imported = model_code.imported_files(model.name, source)
+    known = model_code.code_hash(params.module_name(model.name), source)
+    imported = model_code.imported_files(params.module_name(model.name), source)
 
     def hashed_with_another_line(path):
         content = path.read_bytes()
         path.write_bytes(content + b"\nLATER = 1\n")
         try:
-            return model_code.code_hash(model.name, source)
+            return model_code.code_hash(params.module_name(model.name), source)
         finally:
             path.write_bytes(content)
 
     used = [each.__file__ for each in vars(model.module).values() if isinstance(each, ModuleType)]
     own = {source / Path(file).relative_to(model_code.SOURCE) for file in used if PACKAGE in Path(file).parts}
-    assert {source / "models" / f"{model.name}.py", *own} <= imported
-    assert known == model_code.code_hash(model.name)
+    assert {source / "models" / f"{params.module_name(model.name)}.py", *own} <= imported
+    assert known == model_code.code_hash(params.module_name(model.name))
     for path in source.rglob("*.py"):
         assert (hashed_with_another_line(path) != known) is (path in imported), path
     others = {path.parent.name for path in source.rglob("*.py") if path not in imported}
@@ -203,7 +204,9 @@ def test_the_hash_of_the_code_does_not_depend_on_how_lines_end(model, tmp_path):
     for path in source.rglob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
 
-    assert model_code.code_hash(model.name, source) == model_code.code_hash(model.name)
+    assert model_code.code_hash(params.module_name(model.name), source) == model_code.code_hash(
+        params.module_name(model.name)
+    )
 
 
 def test_data_beside_the_code_belongs_to_it_and_drafts_and_hidden_files_do_not(model, tmp_path):
@@ -211,20 +214,20 @@ def test_data_beside_the_code_belongs_to_it_and_drafts_and_hidden_files_do_not(m
     shutil.copytree(model_code.SOURCE, source)
     (source / "models" / "draft.py").write_text("def half(:\n", encoding="utf-8")
     (source / "models" / ".DS_Store").write_bytes(b"0")
-    known = model_code.code_hash(model.name, source)
+    known = model_code.code_hash(params.module_name(model.name), source)
     (source / "models" / "weights.txt").write_text("1", encoding="utf-8")
 
-    assert known == model_code.code_hash(model.name)
-    assert known != model_code.code_hash(model.name, source)
+    assert known == model_code.code_hash(params.module_name(model.name))
+    assert known != model_code.code_hash(params.module_name(model.name), source)
 
 
 def test_code_with_a_byte_order_mark_is_read_and_a_draft_is_left_alone(model, tmp_path):
     source = tmp_path / PACKAGE
     shutil.copytree(model_code.SOURCE, source)
-    module, draft = source / "models" / f"{model.name}.py", source / "models" / "draft.py"
+    module, draft = source / "models" / f"{params.module_name(model.name)}.py", source / "models" / "draft.py"
     module.write_bytes(b"\xef\xbb\xbf" + f"import {PACKAGE}.datasets as own\n".encode() + module.read_bytes())
     draft.write_text("def half(:\n", encoding="utf-8")
-    model_code.code_hash(model.name, source)
+    model_code.code_hash(params.module_name(model.name), source)
     for path in (module, draft):
         model_code._rename_imports(path, "other")
 

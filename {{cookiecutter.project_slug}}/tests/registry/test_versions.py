@@ -1,5 +1,6 @@
 """What a version records, and that nothing half recorded is a version."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -11,6 +12,7 @@ client = import_module(f"{PACKAGE}.registry.client")
 evaluate = import_module(f"{PACKAGE}.training.evaluate")
 git = import_module(f"{PACKAGE}.registry.git")
 model_code = import_module(f"{PACKAGE}.registry.model_code")
+params = import_module(f"{PACKAGE}.training.params")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
@@ -20,7 +22,15 @@ def test_a_version_records_what_it_was_made_of(model):
 
     assert {"commit", "data", "uv.lock", "python", "fingerprint", "prediction_hash"} <= set(version.tags)
     assert version.tags["sha256"] == artifact.signature(versions.version_folder(model.name, version.number)).sha256
-    assert version.tags["code"] == model_code.code_hash(model.name)
+    assert version.module == version.tags["module"] == params.module_name(model.name)
+    assert version.tags["code"] == model_code.code_hash(version.module)
+
+
+def test_a_version_of_release_0_3_was_made_by_the_module_of_its_model_s_name(model):
+    [version] = versions.versions(model.name, versions.fingerprint(model))
+    tags = {name: value for name, value in version.tags.items() if name != "module"}
+
+    assert replace(version, tags=tags).module == model.name
 
 
 def test_a_run_that_cannot_be_finished_is_marked_as_failed(model, monkeypatch):

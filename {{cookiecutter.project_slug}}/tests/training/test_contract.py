@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from types import SimpleNamespace
 
+import pandas as pd
+import pandera.pandas as pa
 import pytest
 from pydantic import PositiveFloat
 
@@ -11,6 +13,7 @@ PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 contract = import_module(f"{PACKAGE}.training.contract")
 params = import_module(f"{PACKAGE}.training.params")
+table_module = import_module(f"{PACKAGE}.datasets.table")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,10 @@ def test_a_parameter_of_another_kind_is_named(monkeypatch, model, value):
         ({"fast": 1}, ": fast is 1, but input should be a valid boolean"),
         ({"fast": "False"}, ": fast is 'False', but input should be a valid boolean"),
         ({"table": "nowhere"}, " learns from table 'nowhere', but data.py has ["),
+        ({"module": "no body"}, " names module 'no body', which is no file in src/*/models/"),
+        ({"module": 1}, " names module 1, which is no file in src/*/models/"),
+        ({"target": "nothing"}, " predicts 'nothing', but table "),
+        ({"target": 1}, ": target is 1, but input should be a valid string"),
         ({"slices": ["nothing"]}, " slices by 'nothing', which is no column of "),
         ({"slices": "nothing"}, ": slices is 'nothing', but input should be a valid "),
         ({"gate": 1}, ": gate is 1, but input should be "),
@@ -99,6 +106,8 @@ def test_a_whole_number_is_a_number_and_what_is_not_given_has_its_default(monkey
         ("models: [\n", "params.yaml cannot be read: .*line 2, column 1"),
         ("models:\n  one: 1\n", "one must be a block of `key: value` lines"),
         ("models:\n  one:\n  two:\n", "say which model: one, two"),
+        ("models:\n  ../one:\n", "'../one' cannot name a model: use letters, digits, _ and -, a letter first"),
+        ("models:\n  1:\n", "'1' cannot name a model"),
     ],
 )
 def test_a_file_that_names_no_models_is_refused(params_yaml, content, words):
@@ -106,6 +115,35 @@ def test_a_file_that_names_no_models_is_refused(params_yaml, content, words):
 
     with pytest.raises(package.Refused, match=words):
         params.single_name([])
+
+
+def test_blocks_of_one_module_are_models_of_their_own_and_a_target_is_no_feature_of_any(monkeypatch):
+    names = ["key", "size", "price", "late"]
+    schema = pa.DataFrameSchema({name: pa.Column(int) for name in names})
+    rows = pd.DataFrame({name: range(4) for name in names})
+    table = table_module.Table("sales", lambda: rows, schema, "price", "key", targets=("late",))
+    blocks = {"first": {"module": "one", "rounds": 5}, "second": {"module": "one", "target": "late"}, "one": {}}
+    made = {"one": SimpleNamespace(Params=Params)}
+    monkeypatch.setattr(contract, "load_module", made.get)
+    monkeypatch.setattr(contract, "model_blocks", lambda names: blocks)
+    monkeypatch.setattr(contract, "TABLES", [table])
+    first, second, one = contract.load_models([])
+
+    assert first.module is second.module is one.module
+    assert [each.params.rounds for each in (first, second, one)] == [5, 3, 3]
+    assert [each.table.target for each in (first, second, one)] == ["price", "late", "price"]
+    assert first.table.features == second.table.features == ["size"]
+    assert [each.name for each in second.inputs(second.table.rows())] == ["size"]
+    assert len({each.files.folder for each in (first, second, one)}) == 3
+
+
+def test_a_further_target_that_is_missing_in_a_row_is_bad_data():
+    schema = pa.DataFrameSchema({name: pa.Column(float, nullable=True) for name in ("key", "price", "late")})
+    rows = pd.DataFrame({"key": [1.0, 2.0], "price": [1.0, 2.0], "late": [1.0, None]})
+    table = table_module.Table("sales", lambda: rows, schema, "price", "key", targets=("late",))
+
+    with pytest.raises(package.Refused, match=r"late: missing, though it is .*target"):
+        table.rows()
 
 
 def test_an_unknown_model_is_named():

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -27,12 +27,13 @@ class Table:
     Attributes:
         name: Its name in params.yaml, messages and reports.
         load: Returns one row per key.
-        schema: Columns, types and checks; a column that is not key, group, time or target is a feature.
+        schema: Columns, types and checks; a column that is not key, group, time or a target is a feature.
         target: The column to predict.
         key: The column or columns that identify a row.
         time: The column by whose newest values rows are held out.
         group: The column of what several rows belong to; for a forecaster, the series.
         holdout: The share of rows, or of distinct times, that is held out.
+        targets: Further columns to predict, which a block of params.yaml may name as its `target`.
         plots: Returns further figures of good rows for the report, by title.
     """
 
@@ -44,6 +45,7 @@ class Table:
     time: str | None = None
     group: str | None = None
     holdout: float = 0.2
+    targets: tuple[str, ...] = ()
     plots: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None
     pictures: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None  # former name of plots, removed in 0.5
 
@@ -60,8 +62,15 @@ class Table:
 
     @property
     def features(self) -> list[str]:
-        """The columns a model may use: those of the schema that are not key, group, time or target."""
-        return [name for name in self.schema.columns if name not in {*self.keys, self.group, self.time, self.target}]
+        """The columns a model may use: those of the schema that are not key, group, time or a target."""
+        others = {*self.keys, self.group, self.time, self.target, *self.targets}
+        return [name for name in self.schema.columns if name not in others]
+
+    def predicting(self, target: str) -> "Table":
+        """Return the table with one of its targets as the one to predict; the others stay no features."""
+        if target == self.target:
+            return self
+        return replace(self, target=target, targets=(self.target, *self.targets), pictures=None)
 
     def rows(self) -> pd.DataFrame:
         """Return all rows in the order of time and key; raise BadData if they break the schema."""
@@ -80,7 +89,9 @@ def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
 
     if rows.empty:
         raise Refused(f"table {table.name} is empty: look at its source in data/catalog.yaml")
-    named = list(dict.fromkeys(name for name in [*table.keys, table.target, table.time, table.group] if name))
+    named = list(
+        dict.fromkeys(name for name in [*table.keys, table.target, *table.targets, table.time, table.group] if name)
+    )
     if lost := [name for name in named if name not in table.schema.columns]:
         raise Refused(f"table {table.name} names {lost[0]!r}, which is not in its schema: see data.py")
     findings, loaded = [], rows

@@ -1,4 +1,4 @@
-"""The team's models: a module for each kind, named by its block in params.yaml.
+"""The team's models: a module for each kind, named by `module` of a block in params.yaml, else by the block's name.
 
 A module keeps this contract. Rows are frames with the columns of the table's schema, one row per key. Predictions are
 frames with the same index and at least a column `prediction`. Losses have one number per row, lower is better; their

@@ -90,7 +90,7 @@ def load_version(model: str, number: str) -> LoadedVersion:
     version, folder = get_version(model, number), version_folder(model, number)
     try:
         package = package_of(version, model)
-        module = load_module(model, package)
+        module = load_module(version.module, package)
         trusted = tuple(_renamed(name, package) for name in module.TRUSTED)
         packages = None if package == PROJECT else (PROJECT, package)
         estimator = artifact.load(folder, trusted, packages)
@@ -105,7 +105,7 @@ def load_version(model: str, number: str) -> LoadedVersion:
 def package_of(version: Version, model: str) -> str:
     """Return the package that the version predicts with: the project's own while its code is the same."""
     tags = version.tags
-    if tags.get("code") == running_code(model) or tags["commit"] == "none":
+    if tags.get("code") == running_code(version.module) or tags["commit"] == "none":
         return PROJECT
     if not has_commit(tags["commit"]):
         raise Refused(
@@ -118,13 +118,13 @@ def package_of(version: Version, model: str) -> str:
         if tags.get("patch", digest) != digest:
             raise Refused(f"version {version.number} of {model}: its {PATCH} is not the one that was recorded")
         folder = ARTIFACTS / ".code" / f"{tags['commit'][:12]}_{digest[:12]}"
-        return package_at(tags["commit"], patch, model, tags.get("code"), folder)
+        return package_at(tags["commit"], patch, version.module, tags.get("code"), folder)
 
 
 @cache
-def running_code(model: str) -> str:
-    """Return the hash of a model's code as this process found it first, whatever the files become while it runs."""
-    return code_hash(model)
+def running_code(module: str) -> str:
+    """Return the hash of a module's code as this process found it first, whatever the files become while it runs."""
+    return code_hash(module)
 
 
 def _renamed(name: str, package: str) -> str:

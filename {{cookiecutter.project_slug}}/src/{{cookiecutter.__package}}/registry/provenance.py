@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from .. import ROOT, Refused
 from ..datasets.catalog import locked
+from ..training.params import module_name
 from .git import git
 from .model_code import code_hash
 
@@ -35,11 +36,12 @@ def current(model: str) -> Provenance:
     """Return the provenance of a model made now; to be called before the fit, since files may change meanwhile."""
     paths = {name: ROOT / path for name, path in LOCKS.items()}
     files = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
-    head, changed = commit(), uncommitted_files()
+    head, changed, module = commit(), uncommitted_files(), module_name(model)
     tags = {
         "commit": head or "none",
         "dirty": str(bool(changed)).lower(),
-        "code": code_hash(model),
+        "module": module,
+        "code": code_hash(module),
         "data": json.dumps({name: entry["sha256"] for name, entry in locked().items()}),
         "uv.lock": environment_hash(),
         "python": sys.version.split()[0],

@@ -49,6 +49,11 @@ class Version:
     tags: dict[str, str]
     made: datetime
 
+    @property
+    def module(self) -> str:
+        """The module in models/ that made it; versions of 0.3 and before recorded none, it had the model's name."""
+        return self.tags.get("module") or self.tags["model"]
+
 
 def record_version(model: "Model", scores: dict[str, Any], made_of: "Provenance") -> tuple[str, bool]:
     """Record what is in the model's workspace as a version; equal models make one version.

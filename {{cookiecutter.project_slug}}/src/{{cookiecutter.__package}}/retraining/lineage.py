@@ -27,7 +27,7 @@ def describe_version(model: str, number: str) -> list[str]:
     patched = f" and the changes in {provenance.PATCH}" if tags["dirty"] == "true" else ""
     facts = {
         "made": f"{version.made:%Y-%m-%d %H:%M} UTC, while version {tags.get('parent') or 'none'} served",
-        "code": f"commit {tags['commit']}{patched}",
+        "code": f"commit {tags['commit']}{patched}, models/{version.module}.py",
         **{f"data {name}": digest[:HASH] for name, digest in json.loads(tags["data"]).items()},
         "parameters": ", ".join(f"{name} {value}" for name, value in sorted(recorded_parameters(version).items())),
         "environment": f"Python {tags['python']}, uv.lock {tags['uv.lock'][:HASH]}",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ..registry.loading import LoadedVersion, load_version, running_code
 from ..registry.versions import champion
+from ..training.params import module_name
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ class ServedModels:
     def __post_init__(self) -> None:
         """Note the code of every model before any of it is imported."""
         for name in self.names:
-            running_code(name)
+            running_code(module_name(name))
 
     def refresh(self) -> None:
         """Load every new champion; one that cannot be loaded leaves the old one serving."""

@@ -1,4 +1,4 @@
-"""params.yaml -> models: each block names a module of models/, its table and its parameters."""
+"""params.yaml -> models: each block names a module of models/, its table, its target and its parameters."""
 
 from dataclasses import dataclass, field, fields
 from types import ModuleType
@@ -14,7 +14,7 @@ from ..datasets import columns
 from ..datasets.columns import Input
 from ..datasets.table import Table
 from .modules import load_module, optional
-from .params import model_blocks
+from .params import model_blocks, module_name
 from .workspace import Workspace
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -23,7 +23,9 @@ STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, arbitrary_types_allowed
 class Settings(BaseModel):
     """What a block of params.yaml may say besides its module's parameters."""
 
+    module: str = ""
     table: str = ""
+    target: str = ""
     slices: list[str] = []
     gate: dict[str, Any] = {}
 
@@ -33,9 +35,9 @@ class Model:
     """A block of params.yaml.
 
     Attributes:
-        name: Of the block, the module and the registered model.
-        module: The module in models/, which keeps the contract.
-        table: The table it learns from.
+        name: Of the block and the registered model.
+        module: The module in models/, which keeps the contract; several models may share it.
+        table: The table it learns from, with the target that it predicts.
         params: An instance of the module's Params.
         slices: Columns by whose values scores are reported.
         gate: The limits that pipeline-centric's gate takes.
@@ -83,16 +85,20 @@ def table_of(name: str, block: dict) -> Table:
 
 
 def _model(name: str, block: dict) -> Model:
-    where, module = f"params.yaml: {name}", load_module(name)
+    where, module = f"params.yaml: {name}", load_module(module_name(name, block))
     given = {key: value for key, value in block.items() if key in Settings.model_fields}
     settings = validated(Settings, {key: value for key, value in given.items() if value is not None}, where)
     unset = {each.name for each in fields(module.Params) if each.default is None}  # where null is no value either
     own = {key: value for key, value in block.items() if key not in given and not (value is None and key in unset)}
     params = validated(_strict(module.Params), own, where)
     table = table_of(name, block)
+    target = settings.target or table.target
+    if target not in (targets := [table.target, *table.targets]):
+        known = f"table {table.name} names the targets {targets}: add it to targets= in data.py"
+        raise Refused(f"{where} predicts {target!r}, but {known}")
     if lost := [column for column in settings.slices if column not in table.schema.columns]:
         raise Refused(f"{where} slices by {lost[0]!r}, which is no column of {table.name}")
-    return Model(name, module, table, params, settings.slices, settings.gate)
+    return Model(name, module, table.predicting(target), params, settings.slices, settings.gate)
 
 
 def _strict(params: type) -> type:

@@ -20,7 +20,7 @@ def load_module(name: str, package: str = PACKAGE) -> ModuleType:
     """Import a model's module.
 
     Args:
-        name: Of the module and of its block in params.yaml.
+        name: Of the module.
         package: The package that `models` is in: this project's, or another state of it.
 
     Raises:
@@ -31,7 +31,7 @@ def load_module(name: str, package: str = PACKAGE) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != f"{package}.models.{name}":
             raise
-        raise Refused(f"params.yaml names model {name!r}, but there is no src/*/models/{name}.py") from error
+        raise Refused(f"params.yaml names module {name!r}, but there is no src/*/models/{name}.py") from error
     if lacks := [part for part in CONTRACT if optional(found, part) is None]:
         raise Refused(f"models/{name}.py lacks {', '.join(lacks)}: see the contract in models/__init__.py")
     return found

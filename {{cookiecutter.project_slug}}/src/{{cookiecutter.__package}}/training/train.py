@@ -1,6 +1,8 @@
 """Split a table and fit a model: the stages `split` and `fit`, files in, files out."""
 
 import json
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,7 +26,11 @@ def split(model: Model) -> None:
     model.prediction_requests(rows, held).reset_index(drop=True).to_parquet(files.holdout)
     np.save(files.train_keys, np.sort(key_hashes(model.table, rows[~held])))
     facts = {name: getattr(model.table, name) for name in ("name", "target", "keys", "time", "group", "features")}
-    facts["sha256"] = content_hash(rows)
+    code = Path(model.module.__file__).read_bytes().replace(b"\r\n", b"\n")
+    facts |= {
+        "sha256": content_hash(rows),
+        "module": sha256(code).hexdigest(),
+    }  # for dvc.yaml: a change of either refits
     files.table_facts.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
