@@ -5,9 +5,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import import_module
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
@@ -20,6 +22,7 @@ provenance = import_module(f"{PACKAGE}.registry.provenance")
 report = import_module(f"{PACKAGE}.training.report")
 train = import_module(f"{PACKAGE}.training.train")
 versions = import_module(f"{PACKAGE}.registry.versions")
+model_blocks = import_module(f"{PACKAGE}.training.params").model_blocks
 
 
 def recorded(model):
@@ -88,6 +91,94 @@ def test_the_drill_a_bad_version_serves_and_one_command_takes_it_back(model, tra
     assert log[-1].reason.startswith("rollback")
     assert {line.state for line in log} == {"FINISHED"}
     command("train", model.name)
+
+
+@pytest.fixture(scope="module")
+def two_versions(trained, command):
+    """The name of a model and two of its versions; the first one serves again when the tests here are done."""
+    model = import_module(f"{PACKAGE}.training.contract").load_model(next(iter(model_blocks([]))))
+    first = versions.champion(model.name)
+    promoted_on_fewer_rows(model)
+    second = versions.champion(model.name)
+    yield model.name, first, second
+    deployments.promote(model.name, first, "tests")
+    command("train", model.name)
+
+
+class Killed(BaseException):
+    """Ends a command as a kill does: nothing catches it."""
+
+
+WRITES = "create_run set_registered_model_alias delete_registered_model_alias set_model_version_tag set_terminated"
+
+
+def killed_after(writes, work):
+    """Run some work that ends after so many writes to the registry; return whether it came that far."""
+    left = [writes]
+
+    def counting(whole):
+        def counted(*arguments, **named):
+            found = whole(*arguments, **named)
+            left[0] -= 1
+            if not left[0]:
+                raise Killed
+            return found
+
+        return counted
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in WRITES.split():
+            patched.setattr(MlflowClient, name, counting(getattr(MlflowClient, name)))
+        try:
+            work()
+        except Killed:
+            return True
+    return False
+
+
+def last_line(model):
+    """Check that the log is whole, and that aliases and tags follow from it; return its last line with an effect."""
+    log = deployments.deployments(model)
+    last = [line for line in log if line.state == "FINISHED"][-1]
+    assert {line.state for line in log} <= {"FINISHED", "KILLED"}
+    assert last.version == versions.champion(model)
+    assert versions.champion(model, versions.PREVIOUS) == deployments.former_champion(model) != last.version
+    if last.mark:
+        assert last.mark in versions.get_version(model, last.before).tags
+    return last
+
+
+@pytest.mark.parametrize("then", ["promote", "rollback", "history"])
+@pytest.mark.parametrize("action", ["promote", "rollback"])
+def test_killed_between_two_steps_a_deployment_is_finished_or_undone_by_the_next_call(
+    two_versions, monkeypatch, action, then
+):
+    model, first, second = two_versions
+    for name in ("load_version", "version_folder", "package_of"):  # they read only, and take time
+        monkeypatch.setattr(deployments, name, lambda *_: Mock())
+    actions = {
+        "promote": lambda: deployments.promote(model, second, "tests"),
+        "rollback": lambda: deployments.rollback(model, "tests"),
+        "history": lambda: deployments.deployments(model),
+    }
+    for writes in range(1, 7):
+        deployments.promote(model, first, "tests")
+        earlier = deployments.former_champion(model)
+        if action == "rollback":
+            deployments.promote(model, second, "tests")
+        before = versions.champion(model)
+        if not killed_after(writes, actions[action]):
+            break
+        halfway = versions.champion(model)
+        assert halfway == before or writes > 1  # after the line in the log, the alias
+        if then == "rollback" and halfway == first and not earlier:
+            with pytest.raises(package.Refused, match="no earlier champion"):
+                actions[then]()
+        else:
+            actions[then]()
+        expected = {"promote": second, "history": halfway, "rollback": first if halfway == second else earlier or first}
+        assert last_line(model).version == expected[then], writes
+    assert writes > 4  # each of the steps has been the last
 
 
 @pytest.mark.parametrize(("arguments", "done"), [(["--all"], ["one", "two"]), (["two"], ["two"])])
