@@ -17,7 +17,6 @@ contract = import_module(f"{PACKAGE}.training.contract")
 deployments = import_module(f"{PACKAGE}.registry.deployments")
 evaluate = import_module(f"{PACKAGE}.training.evaluate")
 gate = import_module(f"{PACKAGE}.retraining.gate")
-leakage = import_module(f"{PACKAGE}.retraining.leakage")
 limits = import_module(f"{PACKAGE}.retraining.limits")
 modules = import_module(f"{PACKAGE}.training.modules")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
@@ -231,29 +230,6 @@ def test_rows_that_all_have_the_same_truth_promote_nothing(model):
 
     assert not verdict.promote
     assert f"1 values of {model.table.target}" in verdict.reason
-
-
-def test_one_column_that_holds_the_answer_is_named(model, monkeypatch):
-    """A model that copies a column of the answers is almost perfect, and nothing without it."""
-    rows = pd.DataFrame({"a": np.arange(100.0) % 7, "leak": np.arange(100.0) % 10, "truth": np.arange(100.0) % 10})
-
-    def predict(estimator, rows):
-        return pd.DataFrame({"prediction": rows["leak"]})
-
-    def losses(truth, predictions, table):
-        return np.abs(truth["truth"].to_numpy() - predictions["prediction"].to_numpy())
-
-    inputs = [columns.Input("a", "number", False), columns.Input("leak", "number", False)]
-    copying = replace(model, module=SimpleNamespace(predict=predict, losses=losses))
-    version = SimpleNamespace(signature=SimpleNamespace(inputs=inputs), predict=lambda rows: predict(None, rows))
-    contender = conditions.Contender(version, predict(None, rows), np.zeros(100))
-    monkeypatch.setattr(evaluate, "read_scores", lambda model: {"baselines": {"naive": {"value": 2.5}}})
-    found = leakage.check_leakage(copying, contender, rows, limits.Limits())
-
-    assert not found.holds
-    assert found.found.endswith("by 'leak'")
-    assert leakage.check_leakage(copying, contender, rows, limits.Limits(max_skill=1)).holds
-    assert '"holds": false' in gate.Verdict(False, "", [found]).json("0")
 
 
 @pytest.mark.parametrize(

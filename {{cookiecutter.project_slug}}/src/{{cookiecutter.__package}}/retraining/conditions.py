@@ -24,13 +24,17 @@ SHOWN = 3  # uncommitted files named
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition: what was found, what is wanted, and whether the same version may meet it another day."""
+    """One condition: what was found, what is wanted, and whether the same version may meet it another day.
+
+    A warning holds, but is said with the verdict.
+    """
 
     name: str
     holds: bool
     found: str
     wanted: str
     retryable: bool = False
+    warning: bool = False
 
 
 @dataclass(frozen=True)

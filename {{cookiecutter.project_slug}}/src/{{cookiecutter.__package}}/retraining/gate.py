@@ -11,6 +11,7 @@ from ..registry.versions import champion, run_artifacts
 from ..training import evaluate
 from ..training.contract import Model
 from ..training.statistics import interval, resampling_units
+from ..training.workspace import read_rows
 from .conditions import (
     SMALL,
     Condition,
@@ -67,7 +68,7 @@ def judge(model: Model, number: str, *, unattended: bool = False) -> Verdict:
     conditions += [
         *by_itself(model, challenger, allowed),
         within_budget(challenger, rows.head(1), allowed),
-        check_leakage(model, challenger, rows, allowed),
+        check_leakage(model.table, challenger.version.signature.inputs, read_rows(model.files.train), allowed),
     ]
     before = champion(model.name)
     if before is None:
@@ -111,6 +112,7 @@ def _against_champion(
 
 
 def _verdict(conditions: list[Condition], promotion: str) -> Verdict:
-    """Return a promotion if every condition holds; else the reason names those that do not."""
+    """Return a promotion if every condition holds; else the reason names those that do not. Warnings follow."""
     failed = [f"{each.name}: {each.found}, wanted {each.wanted}" for each in conditions if not each.holds]
-    return Verdict(not failed, "; ".join(failed) or promotion, conditions)
+    warned = [f"warning: {each.found}" for each in conditions if each.warning and each.holds]
+    return Verdict(not failed, "; ".join([*(failed or [promotion]), *warned]), conditions)

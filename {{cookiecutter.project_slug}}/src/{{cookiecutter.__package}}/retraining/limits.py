@@ -37,7 +37,7 @@ class Limits(BaseModel):
     min_gain: Share | None = None  # if set: the challenger is surely better than the champion by more than this
     slice_loss: Share | None = 0.2  # no slice is surely worse, by more than this; null: slices are not judged
     max_loss: float | None = None  # of the primary metric itself
-    max_skill: Share = 0.9  # share of the naive loss removed, from which on a single column may not carry it; 1: never
+    max_skill: Share = 0.98  # how much of the target one column, or two, may tell by themselves; 1: not asked
     guards: dict[str, Bounds] = {}  # metric -> min, max
     max_milliseconds: PositiveFloat | None = 250.0  # to predict one row; null: any
     max_megabytes: PositiveFloat | None = 500.0  # of the model file; null: any

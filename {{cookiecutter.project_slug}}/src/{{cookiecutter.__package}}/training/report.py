@@ -59,7 +59,7 @@ def verdict_sections(model: Model) -> list[Section]:
     if verdict.get("sha256") != artifact.signature(model.files.model).sha256:
         return []  # it is on an earlier model
     state = "promoted" if verdict["promote"] else "not promoted"
-    conditions = pd.DataFrame(verdict["conditions"]).drop(columns=["retryable", "passing"], errors="ignore")
+    conditions = pd.DataFrame(verdict["conditions"]).drop(columns=["retryable", "passing", "warning"], errors="ignore")
     return [Section("Gate:", state, verdict["promote"], text=verdict["reason"], table=conditions)]
 
 
