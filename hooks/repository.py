@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine_git import git, run_git
+from lock import LOCK, is_upgrade_lock
 from outcome import Refusal
 
 UNFINISHED = {
@@ -54,14 +55,21 @@ def open_repository(project: Path) -> Repository:
     return Repository(Path(top), prefix, Path(folder), (project / objects).resolve(), head.decode().strip())
 
 
+def locked_index(repository: Repository) -> str | None:
+    """Return why the index cannot be written to, None if it can."""
+    lock = repository.folder / LOCK
+    if not lock.exists():
+        return None
+    if is_upgrade_lock(repository.folder):
+        return f"an upgrade is running here, or was killed and left {lock}: docs/upgrading.md, After a crash"
+    return f"another git process is running, or was killed: if none is running, delete {lock}, and run again"
+
+
 def uncommitted_work(repository: Repository) -> str | None:
     """Return why `git reset --hard` could not bring back all that is here now, None if it could."""
     for name, what in UNFINISHED.items():
         if (repository.folder / name).exists():
             return f"a {what} is in progress: finish it, or git {what} {'reset' if what == 'bisect' else '--abort'}"
-    lock = repository.folder / "index.lock"
-    if lock.exists():
-        return f"another git process is running, or was killed: if none is running, delete {lock}, and run again"
     asked = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=none")
     changed = repository.git(*asked).split("\0")[:-1]
     if changed:
@@ -72,3 +80,11 @@ def uncommitted_work(repository: Repository) -> str | None:
             flag, path = "skip-worktree" if line[:1] in "Ss" else "assume-unchanged", line[2:]
             return f"git is told not to look at {path}: git update-index --no-{flag} {path}, and run again"
     return None
+
+
+def moved_on(repository: Repository) -> str | None:
+    """Return what the user did since the repository was opened that the merge does not know, None if nothing."""
+    head = repository.git("rev-parse", "HEAD")
+    if head != repository.head:
+        return f"HEAD moved to {head[:12]} while the upgrade ran, nothing was changed: run it again"
+    return uncommitted_work(repository)

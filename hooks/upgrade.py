@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from answers import order_answers, public_answers
-from apply import apply_merge, blocked_path, missing_space, space_needed
+from apply import apply_merge, take_back_killed
+from blocked import blocked_path, missing_space, space_needed
 from engine_git import git
 from keep import digest
 from merge import merge_trees
@@ -22,7 +23,7 @@ from outcome import CLEAN, CONFLICTS, NAME, Refusal
 from record import STATE, make_record, read_state, write_state
 from render import render_base, render_new
 from report import describe, report
-from repository import open_repository, uncommitted_work
+from repository import locked_index, open_repository, uncommitted_work
 from template import template_address
 
 
@@ -43,7 +44,9 @@ def upgrade(copy: Path, project: Path, context: dict[str, Any], run: dict[str, A
     """
     preview = bool(context.get("_preview"))
     repository = open_repository(project)
-    problem = uncommitted_work(repository)
+    if not preview:
+        take_back_killed(repository)
+    problem = locked_index(repository) or uncommitted_work(repository)
     if problem and not preview:
         raise Refusal(problem)
     state = read_state(project)
