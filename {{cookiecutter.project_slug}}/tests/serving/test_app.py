@@ -11,6 +11,7 @@ package = import_module(PACKAGE)
 app = import_module(f"{PACKAGE}.serving.app")
 artifact = import_module(f"{PACKAGE}.training.artifact")
 columns = import_module(f"{PACKAGE}.datasets.columns")
+protection = import_module(f"{PACKAGE}.serving.protection")
 served_models = import_module(f"{PACKAGE}.serving.served_models")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
@@ -62,22 +63,21 @@ def test_bad_rows_are_refused_with_the_column(service, inputs, rows, path):
     assert lost in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("body", [{}, {"rows": []}, {"rows": "x"}, [], {"rows": [1]}])
-def test_a_body_of_another_shape_is_refused(service, path, body):
-    assert service.post(path, json=body).status_code == 422
+@pytest.mark.parametrize("body", [{}, {"rows": []}, {"rows": "x"}, [], {"rows": [1] * 5000}])
+def test_a_body_of_another_shape_is_refused_in_one_line(service, path, body):
+    answer = service.post(path, json=body)
+
+    assert answer.status_code == 422
+    assert 0 < len(answer.json()["detail"]) < 200
 
 
 def test_too_much_and_the_unknown_are_refused(service, rows, path, monkeypatch):
-    monkeypatch.setattr(app, "MAX_BYTES", 10)
+    monkeypatch.setattr(protection, "MAX_BYTES", 10)
     assert service.post(path, json={"rows": rows}).status_code == 413
     monkeypatch.undo()
     monkeypatch.setattr(app, "MAX_ROWS", 2)
     assert service.post(path, json={"rows": rows}).status_code == 422
     assert service.post("/models/nobody/predict", json={"rows": rows}).status_code == 404
-
-
-def test_nothing_is_read_before_its_length_is_known(service, path):
-    assert service.post(path, content=iter([b"[" * 1000] * 9)).status_code == 411
 
 
 def test_columns_that_no_model_knows_change_nothing(service, rows, path):
@@ -92,13 +92,27 @@ def test_numbers_that_are_too_large_are_refused(service, inputs, rows, path):
     assert service.post(path, content=digits).status_code == 422
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
+def test_a_number_that_is_not_finite_is_refused_in_one_line(service, inputs, rows, path, value):
+    names = [column.name for column in inputs if column.kind == "number"] or pytest.skip("no input is a number")
+    whole = json.dumps({"rows": [rows[0] | {names[0]: "HERE"}]}).replace('"HERE"', value)
+    answer = service.post(path, content=whole, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 422
+    assert names[0] in answer.json()["detail"] if "1" in value else "NaN" in answer.json()["detail"]
+    assert len(answer.json()["detail"].splitlines()) == 1
+
+
 def test_a_key_is_asked_for_where_one_is_set(trained, rows, path, monkeypatch):
     monkeypatch.setenv("SERVE_API_KEY", "key")
     with TestClient(app.create_app()) as guarded:
         assert guarded.post(path, json={"rows": rows}).status_code == 401
         assert guarded.post(path, json={"rows": rows}, headers={"X-API-Key": "other"}).status_code == 401
         assert guarded.post(path, json={"rows": rows}, headers={"X-API-Key": "key"}).status_code == 200
-        assert guarded.get("/health").status_code == 200
+        for behind in ("/docs", "/openapi.json", "/redoc", "/version", "/metrics", "/nothing"):
+            assert guarded.get(behind).status_code == 401, behind
+        assert guarded.get("/version", headers={"X-API-Key": "key"}).status_code == 200
+        assert guarded.get("/health").status_code == guarded.get("/ready").status_code == 200
 
 
 def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_serving(model, monkeypatch):
@@ -116,6 +130,20 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_serving(model, monk
     assert not served.errors
 
 
+def test_a_champion_that_cannot_be_loaded_is_told_in_one_line_and_counted(model, path, monkeypatch):
+    def broken(name, number):
+        raise OSError("two\nlines")
+
+    monkeypatch.setattr(served_models, "load_version", broken)
+    with TestClient(app.create_app()) as service:
+        assert service.get("/ready").status_code == 503
+        assert service.get("/ready").json()["errors"][model.name] == "OSError: two"
+        assert service.get("/version").json()[model.name] == {"version": None, "error": "OSError: two"}
+        assert service.post(path, json={"rows": [{}]}).json() == {"detail": "OSError: two"}
+        counted = [line for line in service.get("/metrics").text.splitlines() if "load_failures_total{" in line]
+        assert [line for line in counted if f'"{model.name}"' in line and line.endswith(" 1.0")]
+
+
 def test_without_a_champion_it_starts_and_says_why_it_is_not_ready(path, monkeypatch):
     monkeypatch.setattr(served_models, "champion", lambda name: None)
     with TestClient(app.create_app()) as service:
@@ -128,7 +156,7 @@ def test_without_a_champion_it_starts_and_says_why_it_is_not_ready(path, monkeyp
 
 @pytest.mark.parametrize("seconds", ["abc", "0", "-1", "nan", "inf"])
 def test_a_wrong_setting_is_refused_with_its_variable(command, monkeypatch, seconds):
-    monkeypatch.setattr(app.uvicorn, "run", lambda *_, **__: pytest.fail("it serves"))
+    monkeypatch.setattr(app, "run", lambda *_: pytest.fail("it serves"))
     monkeypatch.setenv("SERVE_POLL_SECONDS", seconds)
     [line] = command("serve", status=1).splitlines()
 
@@ -137,7 +165,7 @@ def test_a_wrong_setting_is_refused_with_its_variable(command, monkeypatch, seco
 
 @pytest.mark.parametrize("port", ["abc", "0", "65536", "80.5"])
 def test_a_wrong_port_is_refused(command, monkeypatch, port):
-    monkeypatch.setattr(app.uvicorn, "run", lambda *_, **__: pytest.fail("it serves"))
+    monkeypatch.setattr(app, "run", lambda *_: pytest.fail("it serves"))
     [line] = [line for line in command("serve", port, status=2).splitlines() if line.startswith("Error")]
 
     assert port in line

@@ -63,6 +63,8 @@ def _typed(values: pd.Series, column: Input) -> pd.Series:
         numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         typed = values if numeric else pd.to_numeric(values.where(~values.map(_is_text)), errors="coerce")
         typed = typed.astype("Float64").astype(float)
+        if np.isinf(typed.to_numpy()).any():
+            typed = typed.where(np.isfinite(typed))
     elif column.kind == "date":
         stamps = values.where(~values.map(_is_number))
         typed = pd.to_datetime(stamps, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
@@ -98,7 +100,8 @@ def _numbers(value: Any) -> list[float | None] | None:
     if not isinstance(value, list | tuple | np.ndarray):
         return None
     plain = [None if item is None or item != item else item for item in value]
-    good = all(item is None or (isinstance(item, int | float) and not isinstance(item, bool)) for item in plain)
+    numbers = all(item is None or (isinstance(item, int | float) and not isinstance(item, bool)) for item in plain)
+    good = numbers and not any(item in (np.inf, -np.inf) for item in plain)
     return [item if item is None else float(item) for item in plain] if good else None
 
 

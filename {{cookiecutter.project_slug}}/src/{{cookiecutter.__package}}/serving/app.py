@@ -1,41 +1,28 @@
 """The champions over HTTP."""
 
 import logging
-import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-import uvicorn
 from fastapi import APIRouter, Body, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from pydantic import FailFast
 
 from .. import BadRows, from_environment
 from ..registry.loading import LoadedVersion
 from ..registry.settings import PROJECT
 from ..training.params import model_blocks
+from .protection import MAX_ROWS, MAX_ROWS_IN_WORK, Guard, InWork, PlainJSONRoute
 from .served_models import ServedModels
+from .server import check_port, run
+from .settings import Settings
 
-MAX_ROWS, MAX_BYTES = 10_000, 10_000_000  # of a request
-
-routes = APIRouter()
-
-
-class Settings(BaseSettings):
-    """How the service is reached."""
-
-    model_config = SettingsConfigDict(env_ignore_empty=True)
-
-    serve_host: str = "127.0.0.1"  # 0.0.0.0 opens it to other machines
-    serve_api_key: str = ""  # if set, requests to predict send it in X-API-Key
-    serve_poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5  # between checks for a new champion
+routes = APIRouter(route_class=PlainJSONRoute)
 
 
 class Metrics:
@@ -46,36 +33,27 @@ class Metrics:
         self.requests = Counter("predict_requests", "Requests to predict", ["model", "status"], registry=self.registry)
         self.rows = Counter("predict_rows", "Rows predicted", ["model"], registry=self.registry)
         self.seconds = Histogram("predict_seconds", "Seconds to answer a request", ["model"], registry=self.registry)
+        self.failures = Counter("champion_load_failures", "Champions not loaded", ["model"], registry=self.registry)
         self.version = Gauge("model_version", "Version that serves", ["model"], registry=self.registry)
-
-
-class RequestGuard:
-    """Check a request's key and length before its body is read."""
-
-    def __init__(self, app: ASGIApp, key: str) -> None:
-        self.app, self.key = app, key
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer why not."""
-        guarded = scope["type"] == "http" and scope["path"].startswith("/models/")
-        status, reason = check_headers(Headers(scope=scope), self.key) if guarded else (200, "")
-        answer = self.app if status == 200 else JSONResponse({"detail": reason}, status)
-        await answer(scope, receive, send)
 
 
 def serve(port: int) -> None:
     """Answer requests until stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    uvicorn.run(create_app(), host=from_environment(Settings).serve_host, port=port, log_level="warning")
+    host = from_environment(Settings).serve_host
+    check_port(host, port)
+    run(create_app(), host, port)
 
 
 def create_app() -> FastAPI:
     """Return the service; it starts without a champion, reports that, and loads one once there is one."""
     service = FastAPI(title=PROJECT, lifespan=_lifespan)
-    service.state.models = ServedModels(list(model_blocks([])))
-    service.state.metrics = Metrics()
+    service.state.metrics = metrics = Metrics()
+    service.state.models = ServedModels(list(model_blocks([])), lambda name: metrics.failures.labels(name).inc())
+    service.state.rows = InWork("rows", MAX_ROWS_IN_WORK)
     service.include_router(routes)
-    service.add_middleware(RequestGuard, key=from_environment(Settings).serve_api_key)
+    service.add_exception_handler(RequestValidationError, _first_problem)
+    service.add_middleware(Guard, key=from_environment(Settings).serve_api_key)
     return service
 
 
@@ -95,16 +73,6 @@ def follow_champions(models: ServedModels, stop: threading.Event) -> None:
     seconds = from_environment(Settings).serve_poll_seconds
     while not stop.wait(seconds):
         models.refresh()
-
-
-def check_headers(headers: Headers, key: str) -> tuple[int, str]:
-    """Return 200 for a request that may be read, else the status and the reason."""
-    length = headers.get("content-length", "")
-    if key and not secrets.compare_digest(headers.get("x-api-key", "").encode(), key.encode()):
-        return 401, "send the key in X-API-Key"
-    if not length.isdigit():
-        return 411, "send the length of the body in Content-Length"
-    return (413, f"a body may have at most {MAX_BYTES} bytes") if int(length) > MAX_BYTES else (200, "")
 
 
 @routes.get("/health")
@@ -138,7 +106,7 @@ async def metrics(request: Request) -> Response:
 
 @routes.post("/models/{name}/predict")
 def predict(
-    request: Request, name: str, records: Annotated[list[dict[str, Any]], Body(embed=True, alias="rows")]
+    request: Request, name: str, records: Annotated[list[dict[str, Any]], FailFast(), Body(embed=True, alias="rows")]
 ) -> dict[str, Any]:
     """Answer a prediction for each row, by the champion; 422 names the column that is wrong."""
     start, metrics = time.perf_counter(), request.app.state.metrics
@@ -146,7 +114,8 @@ def predict(
     if not 0 < len(records) <= MAX_ROWS:
         raise HTTPException(422, f"send between 1 and {MAX_ROWS} rows")
     try:
-        predictions = champion.responses(records)
+        with request.app.state.rows.holding(len(records)):
+            predictions = champion.responses(records)
     except BadRows as bad:
         metrics.requests.labels(name, 422).inc()
         raise HTTPException(422, str(bad)) from bad
@@ -154,6 +123,12 @@ def predict(
     metrics.rows.labels(name).inc(len(records))
     metrics.seconds.labels(name).observe(time.perf_counter() - start)
     return {"model": name, "version": champion.number, "predictions": predictions}
+
+
+async def _first_problem(request: Request, error: RequestValidationError) -> JSONResponse:
+    """Answer 422 with the first thing that is wrong with a request, in one line, without what was sent."""
+    problem = error.errors()[0]
+    return JSONResponse({"detail": f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"}, 422)
 
 
 def _champion(models: ServedModels, name: str) -> LoadedVersion:

@@ -1,8 +1,10 @@
 """The champions in memory: a new one is loaded beside the old one, verified on its examples, and then takes over."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from .. import Refused, first_line
 from ..registry.loading import LoadedVersion, load_version, running_code
 from ..registry.versions import champion
 from ..training.params import module_name
@@ -15,6 +17,7 @@ class ServedModels:
     """What serves now, by model, and why a model's newest champion does not."""
 
     names: list[str]
+    on_failure: Callable[[str], None] = lambda name: None  # told the model of every champion that is not loaded
     champions: dict[str, LoadedVersion] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
@@ -36,7 +39,9 @@ class ServedModels:
                     log.info("%s: version %s serves", name, number)
                 self.errors.pop(name, None)
             except Exception as error:  # whatever is wrong with the new one, the old one serves on
-                message = f"{type(error).__name__}: {error}"
+                self.on_failure(name)
+                kind = "" if isinstance(error, Refused) else f"{type(error).__name__}: "
+                message = f"{kind}{first_line(error)}"
                 if self.errors.get(name) != message:
                     log.warning("%s: the champion cannot be served: %s", name, message)
                 self.errors[name] = message

@@ -1,0 +1,137 @@
+"""Bounds on what clients can ask of the service, whatever they send: key, bytes, time, memory, plain JSON."""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic_core import from_json
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .. import first_line
+
+MAX_ROWS, MAX_BYTES = 10_000, 10_000_000  # of a request
+MAX_ROWS_IN_WORK, MAX_BYTES_IN_WORK = 30_000, 30_000_000  # of all requests together
+READ_SECONDS = 30  # in which a request must have arrived
+OPEN = {"/health", "/ready"}  # what probes ask, which send no key
+
+
+class InWork:
+    """What all requests hold at the same time, up to a limit."""
+
+    def __init__(self, unit: str, limit: int) -> None:
+        self.unit, self.limit = unit, limit
+        self.held, self._lock = 0, threading.Lock()
+
+    def take(self, amount: int) -> None:
+        """Add to what is held; raise a 503 that asks to try again if that is more than the limit."""
+        with self._lock:
+            if self.held + amount > self.limit:
+                detail = f"busy: at most {self.limit} {self.unit} are in work at a time, try again"
+                raise HTTPException(503, detail, {"Retry-After": "1"})
+            self.held += amount
+
+    def release(self, amount: int) -> None:
+        """Take from what is held."""
+        with self._lock:
+            self.held -= amount
+
+    @contextmanager
+    def holding(self, amount: int) -> Iterator[None]:
+        """Hold an amount inside the block."""
+        self.take(amount)
+        try:
+            yield
+        finally:
+            self.release(amount)
+
+
+class Guard:
+    """Check a request's key, and read its body within the bounds, before the service sees it."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self.app, self.key = app, key
+        self.bytes = InWork("bytes", MAX_BYTES_IN_WORK)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer why not."""
+        if scope["type"] != "http" or scope["path"] in OPEN:
+            return await self.app(scope, receive, send)
+        body = bytearray()
+        try:
+            self.check_key(Headers(scope=scope))
+            if scope["path"].startswith("/models/"):
+                await self.read(receive, body, Headers(scope=scope))
+                receive = replayed(bytes(body), receive)
+            await self.app(scope, receive, send)
+        except HTTPException as refusal:
+            headers = {"Connection": "close"} | (refusal.headers or {})  # the rest of the body is not read
+            await JSONResponse({"detail": refusal.detail}, refusal.status_code, headers)(scope, receive, send)
+        finally:
+            self.bytes.release(len(body))
+
+    def check_key(self, headers: Headers) -> None:
+        """Raise a 401 unless the request sends the key, if there is one."""
+        if self.key and not secrets.compare_digest(headers.get("x-api-key", "").encode(), self.key.encode()):
+            raise HTTPException(401, "send the key in X-API-Key")
+
+    async def read(self, receive: Receive, body: bytearray, headers: Headers) -> None:
+        """Append to `body` what arrives until it is whole; the headers can only make it be refused earlier."""
+        too_large = HTTPException(413, f"a body may have at most {MAX_BYTES} bytes")
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > MAX_BYTES:
+            raise too_large
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                while True:
+                    message = await receive()
+                    part = message.get("body", b"")
+                    if len(body) + len(part) > MAX_BYTES:
+                        raise too_large
+                    self.bytes.take(len(part))
+                    body += part
+                    if not message.get("more_body", False):
+                        return
+        except TimeoutError as error:
+            raise HTTPException(408, f"the request did not arrive within {READ_SECONDS} seconds") from error
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a channel that gives the whole body in one message, and then what else arrives."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
+
+
+class PlainJSON(Request):
+    """A request whose body is JSON as the standard says: without NaN and Infinity."""
+
+    async def json(self) -> Any:
+        """Return the body's content; raise a 422 for what is no JSON."""
+        try:
+            return from_json(await self.body(), allow_inf_nan=False)
+        except ValueError as error:
+            detail = f"the body is not JSON, which has no NaN or Infinity: {first_line(error)}"
+            raise HTTPException(422, detail) from error
+
+
+class PlainJSONRoute(APIRoute):
+    """A route that reads its body as plain JSON."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        """Return the route's handler, given requests that read plain JSON."""
+        handle = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            return await handle(PlainJSON(request.scope, request.receive))
+
+        return handler

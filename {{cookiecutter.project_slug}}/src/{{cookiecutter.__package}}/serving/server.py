@@ -1,0 +1,87 @@
+"""Run the service: its port, its connections, and how it ends."""
+
+import asyncio
+import socket
+import sys
+from contextlib import suppress
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .. import Refused
+from .protection import READ_SECONDS
+
+MAX_CONNECTIONS = 500  # below the 1,024 open files that most systems allow a process
+FINISH_SECONDS = 10  # for requests in work when the service is told to stop
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if no request of it is in work for READ_SECONDS: uvicorn itself waits for ever."""
+
+    deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Accept the connection, unless there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.write(BUSY)
+            transport.close()
+        self._wait()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, and for this answer to be taken."""
+        super().on_response_complete()
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self.deadline.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self.deadline:
+            self.deadline.cancel()
+        self.deadline = self.loop.call_later(READ_SECONDS, self._drop_idle)
+
+    def _drop_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:  # else the request's own limits hold
+            self.transport.abort()
+
+
+def configured(service: ASGIApp, host: str, port: int) -> uvicorn.Config:
+    """Return how uvicorn runs the service."""
+    return uvicorn.Config(
+        service,
+        host=host,
+        port=port,
+        http=Connection,
+        log_level="warning",
+        timeout_graceful_shutdown=FINISH_SECONDS,
+    )
+
+
+def run(service: ASGIApp, host: str, port: int) -> None:
+    """Answer requests until SIGINT or SIGTERM; those in work are answered first."""
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(configured(service, host, port)).run()
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise Refused if the service cannot listen at this port."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            if sys.platform != "win32":  # where this would share a port that is taken
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise Refused(f"port {port} of {host} cannot be used ({reason}): stop what uses it, or name another") from error
+
+
+def address(host: str, port: int) -> str:
+    """Return where this machine reaches a service that listens at this host and port."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{reached}:{port}"
