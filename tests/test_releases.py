@@ -161,7 +161,12 @@ EDITS = {
     "own source": Edit(
         "data/catalog.yaml", None, "ours:\n  file: data/ours.csv\n  owner: us\n  licence: none\n  refresh: never\n"
     ),
-    "a parameter": Edit("params.yaml", "rounds: 100", "rounds: 120  # ours", level=MIDDLE, problems=TABULAR),
+    "a parameter": Edit(
+        "params.yaml", "rounds: 100", "rounds: 120  # ours", level=MIDDLE, problems=("classification",)
+    ),
+    "a parameter beside one that was the sample's": Edit(
+        "params.yaml", "rounds: 100", "rounds: 120  # ours", conflicts=BOTH, level=MIDDLE, problems=("regression",)
+    ),
     "a second block": Edit("params.yaml", "", "  second: {}\n", level=MIDDLE),
     "its module, a copy": Edit(f"{SOURCE}/models/second.py", None, "{copy}", level=MIDDLE),
     "README.md": Edit("README.md", "## Start", "What our model is for.\n\n## Start"),
@@ -463,7 +468,7 @@ def test_2_a_version_of_the_release_answers_as_it_did(recorded):
 
 @running_together
 def test_3_a_challenger_is_judged_against_it(recorded):
-    replace(recorded.project, "params.yaml", "rounds: 100", "rounds: 1")
+    replace(recorded.project, "params.yaml", "rounds: 100", "rounds: 100\n    gate: {min_gain: 0.9}")
     assert "version 2 is not promoted" in recorded.project.just("retrain", recorded.model)
     assert re.search(r"\* +1 ", recorded.project.just("history", recorded.model))
 

@@ -1,0 +1,195 @@
+"""Weigh several models by how well they predict rows that they did not learn from."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.pipeline import Pipeline
+
+from ..datasets.table import Table
+
+FOLDS = 3
+ROWS = 20_000  # that weights are chosen on at most, a sample of the training rows
+STEPS = 10  # weights are multiples of 1 / STEPS
+PLAIN = ("linear", "boosted")  # the members whose mean is a blend that is seldom bad
+SMALLEST = 1e-12  # loss of it that counts as one
+EARLIEST = 0.55  # share of a table's times that the first of its folds learns from
+TRUSTED = (f"{__name__}.Blend", "sklearn.tree._tree.Tree")
+
+RowLosses = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of predictions, (..., rows), and the truth, (rows,)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model that may be part of a blend.
+
+    Attributes:
+        estimator: Unfitted, of encoded features.
+        rows: How many rows it learns from at most, a sample of them.
+    """
+
+    estimator: BaseEstimator
+    rows: int | None = None
+
+    def fitted(self, encoded: np.ndarray, truth: np.ndarray, seed: int) -> BaseEstimator:
+        """Return a copy that has learned from these rows, and predicts in one thread, whose sums have one order."""
+        chosen = sample(len(truth), self.rows, seed)
+        estimator = clone(self.estimator).fit(encoded[chosen], truth[chosen])
+        for step in getattr(estimator, "steps", [("", estimator)]):
+            if hasattr(step[1], "n_jobs"):
+                step[1].n_jobs = None
+        return estimator
+
+
+class Blend(BaseEstimator):
+    """The weighted mean of what fitted estimators predict from encoded features.
+
+    Attributes:
+        members: The estimators.
+        weights: A weight of each; their sum is 1.
+        classes_: The classes, if the estimators are classifiers.
+    """
+
+    def __init__(self, members: list[BaseEstimator], weights: list[float], classes_: np.ndarray | None = None) -> None:
+        self.members, self.weights, self.classes_ = members, weights, classes_
+
+    def fit(self, encoded: np.ndarray, truth: np.ndarray) -> "Blend":
+        """Return itself: its members are fitted."""
+        return self
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def predict_proba(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, `(rows, classes)`."""
+        return self._mean([probabilities(member, encoded, self.classes_) for member in self.members])
+
+    def predict(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the predicted numbers, `(rows,)`."""
+        return self._mean([member.predict(encoded) for member in self.members])
+
+    def _mean(self, predictions: list[np.ndarray]) -> np.ndarray:
+        return sum(weight * predicted for weight, predicted in zip(self.weights, predictions, strict=True))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a blend is made.
+
+    Attributes:
+        members: The models to choose from.
+        encoder: Unfitted; encodes the rows for all of them.
+        losses: The loss of numbers, or of the probabilities given to the true class.
+        seed: Of samples and folds.
+        caution: By which share of the plain mean's loss a blend has to be better than that, times how far it is from
+            it, where a table has a time: what was best lately may not be so tomorrow.
+    """
+
+    members: dict[str, Member]
+    encoder: BaseEstimator
+    losses: RowLosses
+    seed: int
+    caution: float = 0.0
+
+    def fit(self, rows: pd.DataFrame, truth: np.ndarray, table: Table) -> Pipeline:
+        """Fit the encoder and the members that validation gives a weight.
+
+        Args:
+            rows: The training rows.
+            truth: The target, `(rows,)`.
+            table: The table that the rows are of.
+
+        Returns:
+            The fitted encoder, and the Blend.
+        """
+        weights = self.choose_weights(rows, truth, table)
+        encoder = clone(self.encoder)
+        encoded = encoder.fit_transform(rows, truth)
+        kept = [name for name, weight in weights.items() if weight > 0]
+        fitted = [self.members[name].fitted(encoded, truth, self.seed) for name in kept]
+        classes = np.unique(truth) if is_classifier(fitted[0]) else None
+        return Pipeline([("encoder", encoder), ("blend", Blend(fitted, [weights[name] for name in kept], classes))])
+
+    def fit_each(self, rows: pd.DataFrame, truth: np.ndarray) -> dict[str, Pipeline]:
+        """Fit every member by itself, as a baseline."""
+        encoder = clone(self.encoder)
+        encoded = encoder.fit_transform(rows, truth)
+        fitted = {name: member.fitted(encoded, truth, self.seed) for name, member in self.members.items()}
+        return {name: Pipeline([("encoder", encoder), (name, each)]) for name, each in fitted.items()}
+
+    def choose_weights(self, rows: pd.DataFrame, truth: np.ndarray, table: Table) -> dict[str, float]:
+        """Return the weights whose blend has the lowest loss on rows that it has not learned from.
+
+        They are multiples of 1 / STEPS. If there is no fold to learn from, they are those of the plain mean.
+        """
+        part = sample(len(rows), ROWS, self.seed)
+        rows, truth = rows.iloc[part], truth[part]
+        plain = np.array([name in PLAIN for name in self.members]) / len(PLAIN)
+        grid = [each for each in product(range(STEPS + 1), repeat=len(self.members)) if sum(each) == STEPS]
+        weights = np.array(grid) / STEPS  # (choices, members)
+        scores = self.caution * np.abs(weights - plain).sum(axis=1) if table.time else np.zeros(len(weights))
+        for learned, held in folds(rows, truth, table, self.seed):
+            if len(held) and len(np.unique(truth[learned])) > 1:
+                predicted = self._predictions(rows, truth, learned, held)  # (members, held)
+                means = [self.losses(choice @ predicted, truth[held]).mean() for choice in [plain, *weights]]
+                scores += np.array(means[1:]) / max(means[0], SMALLEST) / FOLDS
+        return dict(zip(self.members, (weights[scores.argmin()] if scores.any() else plain).tolist(), strict=True))
+
+    def _predictions(self, rows: pd.DataFrame, truth: np.ndarray, learned: np.ndarray, held: np.ndarray) -> np.ndarray:
+        """Return what members that learned from some rows predict for the held-out ones, `(members, held)`.
+
+        That is a number, or the probability of the true class.
+        """
+        encoder = clone(self.encoder)
+        encoded = encoder.fit_transform(rows.iloc[learned], truth[learned])
+        asked, classes, found = encoder.transform(rows.iloc[held]), np.unique(truth), []
+        for member in self.members.values():
+            estimator = member.fitted(encoded, truth[learned], self.seed)
+            if is_classifier(estimator):
+                chances = probabilities(estimator, asked, classes)
+                found.append(chances[np.arange(len(held)), np.searchsorted(classes, truth[held])])
+            else:
+                found.append(estimator.predict(asked))
+        return np.array(found)
+
+
+def folds(rows: pd.DataFrame, truth: np.ndarray, table: Table, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the places of rows to learn from and of rows held out, as the table's own split would hold them out.
+
+    With a time: a few of the latest blocks, each predicted from what was before. With a group: whole groups. Else every
+    row is held out once, each fold with the same shares of the target's values.
+    """
+    random, count = np.random.default_rng(seed), len(rows)
+    if table.time:
+        ranks = rows[table.time].rank(method="dense").to_numpy()
+        block = np.ceil((ranks / ranks.max() - EARLIEST) / (1 - EARLIEST) * FOLDS).clip(0)
+        for i in range(1, FOLDS + 1):
+            yield np.flatnonzero(block < i), np.flatnonzero(block == i)
+        return
+    if table.group:
+        codes, names = pd.factorize(rows[table.group])
+        fold = random.permutation(len(names))[codes] % FOLDS
+    else:
+        fold = np.empty(count, int)
+        fold[np.lexsort((random.random(count), truth))] = np.arange(count) % FOLDS
+    for i in range(FOLDS):
+        yield np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+
+
+def sample(count: int, limit: int | None, seed: int) -> np.ndarray | slice:
+    """Return the places of `limit` of `count` rows, in their order; all of them if there are no more."""
+    if limit is None or count <= limit:
+        return slice(None)
+    return np.sort(np.random.default_rng(seed).choice(count, limit, replace=False))
+
+
+def probabilities(estimator: Any, encoded: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Return the probability of each of these classes, `(rows, classes)`, 0 for one that the estimator never saw."""
+    found = np.zeros((len(encoded), len(classes)))
+    found[:, np.searchsorted(classes, estimator.classes_)] = estimator.predict_proba(encoded)
+    return found
