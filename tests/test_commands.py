@@ -17,7 +17,7 @@ from projects import HIGHEST, LEVELS, LOWEST, Project, ask, end, eventually, fre
 
 COMMANDS = {
     "data-centric": {"check", "data", "explore", "upgrade", "preview"},
-    "model-centric": {"train", "evaluate", "promote", "rollback", "predict", "serve"},
+    "model-centric": {"train", "evaluate", "promote", "rollback", "predict", "serve", "recover"},
     "pipeline-centric": {"retrain", "up", "history", "lineage", "restore", "clean"},
 }
 LOADED = """
@@ -111,6 +111,7 @@ def test_train_promote_predict_serve_roll_back(project, level, tmp_path):
         with (tmp_path / f"{model}.csv").open(encoding="utf-8", newline="") as predictions:
             assert next(csv.DictReader(predictions))["prediction"]
 
+    assert "nothing newer is lost" in project.just("recover")
     refused = project.run("uv", "run", "just", "rollback", project.models[0])
     assert refused.returncode != 0
     assert "no earlier champion" in refused.stderr

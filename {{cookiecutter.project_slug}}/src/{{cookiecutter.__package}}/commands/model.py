@@ -124,4 +124,21 @@ def serve(port: int) -> None:
     app.serve(port)
 
 
-COMMANDS = [train, evaluate, promote, rollback, predict, serve]
+@click.command()
+@click.argument("copy", default="")
+def recover(copy: str) -> None:
+    """Put a COPY of the registry's database back, or the newest: one is kept of each of the last changes."""
+    from ..registry import database
+    from ..registry.settings import server
+    from ..training.workspace import training_lock
+
+    if server():
+        raise Refused("MLFLOW_TRACKING_URI names a server: bring its database back where it runs")
+    with training_lock():
+        number, lost = database.put_back(copy)
+    click.echo(f"copy {number} of {database.DATABASE.name} is back; {len(lost) or 'nothing'} newer is lost")
+    for line in lost:
+        click.echo(f"  {line}")
+
+
+COMMANDS = [train, evaluate, promote, rollback, predict, serve, recover]

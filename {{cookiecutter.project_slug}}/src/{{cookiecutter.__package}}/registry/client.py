@@ -2,19 +2,17 @@
 
 import logging
 import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server is reported in seconds, not minutes
 
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from .. import ROOT, Refused, first_line
+from .. import Refused, first_line
+from . import database
 from .settings import DATABASE, PROJECT, RUNS, server
 
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -22,14 +20,46 @@ logging.getLogger("mlflow").setLevel(logging.WARNING)
 ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}  # MLflow's codes for what does not exist
 
 
+def registry_exists() -> bool:
+    """Return whether anything was ever recorded here; a server's registry always exists.
+
+    Raises:
+        Refused: If the project's own database is damaged or lost.
+    """
+    return bool(server()) or database.database_exists()
+
+
 def connect() -> MlflowClient:
-    """Return a client of the server, or of the project's own database, which is created on first use."""
+    """Return a client of the server, or of the project's own database; raise Refused if that does not exist yet."""
+    if not registry_exists():
+        raise Refused("no version is recorded yet: uv run just train")
     uri = server()
     if not uri:
-        if not DATABASE.exists():
-            _create_database()
+        os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")  # no connection to a replaced file
         uri = f"sqlite:///{DATABASE.as_posix()}"
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def changes() -> Iterator[MlflowClient]:
+    """Yield a client to change the registry with; when the block ends well, keep a copy of the project's database."""
+    with mlflow_errors():
+        mlflow, before = connect(), database.state()
+        yield mlflow
+        if not server() and database.state() != before:
+            database.keep_copy()
+
+
+@contextmanager
+def recording() -> Iterator[MlflowClient]:
+    """Yield a client as `changes` does, with addresses below today's folder; create the database if there is none."""
+    with mlflow_errors():
+        if not registry_exists():
+            database.create_database()
+    with changes() as mlflow:
+        if not server():
+            database.follow_move()
+        yield mlflow
 
 
 @contextmanager
@@ -38,7 +68,7 @@ def mlflow_errors() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError, ImportError) as error:
-        raise Refused(f"the registry does not answer: {first_line(error)}") from error
+        raise Refused(f"the registry {_place()} fails: {first_line(error)}") from error
 
 
 def registered_name(model: str) -> str:
@@ -48,41 +78,24 @@ def registered_name(model: str) -> str:
 
 def experiment(mlflow: MlflowClient, part: str = "") -> str:
     """Return the id of the project's experiment, or of a part of it, which is created on first use."""
-    name = f"{PROJECT}-{part}" if part else PROJECT
-    if found := mlflow.get_experiment_by_name(name):
-        return found.experiment_id
-    return mlflow.create_experiment(name, artifact_location=None if server() else RUNS.as_uri())
+    if found := experiments(mlflow, part):
+        return found[0]
+    return mlflow.create_experiment(_name(part), artifact_location=None if server() else RUNS.as_uri())
 
 
-def follow_move() -> None:
-    """Write the folder's new address into the database after the project was moved; only writers need it."""
-    if server():
-        return
-    with sqlite3.connect(DATABASE) as database:
-        [before] = database.execute("select artifact_location from experiments where name = ?", (PROJECT,)).fetchone()
-        if before == RUNS.as_uri():
-            return
-        columns = [
-            ("experiments", "artifact_location"),
-            ("runs", "artifact_uri"),
-            ("model_versions", "source"),
-            ("model_versions", "storage_location"),
-        ]
-        for table, column in columns:
-            change = f"update {table} set {column} = replace({column}, ?, ?)"  # noqa: S608 - names from the list above
-            database.execute(change, (before, RUNS.as_uri()))
+def experiments(mlflow: MlflowClient, part: str = "") -> list[str]:
+    """Return the id of the project's experiment, or of a part of it; nothing if there is none yet."""
+    found = mlflow.get_experiment_by_name(_name(part))
+    return [found.experiment_id] if found else []
 
 
-def _create_database() -> None:
-    """Create the project's database in one process while others wait; after a crash there is a whole one or none."""
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+def _name(part: str) -> str:
+    return f"{PROJECT}-{part}" if part else PROJECT
 
-    with FileLock(ROOT / "mlflow.db.lock"):
-        if DATABASE.exists():
-            return
-        with TemporaryDirectory(dir=ROOT) as scratch:
-            created = Path(scratch) / DATABASE.name
-            store = SqlAlchemyStore(f"sqlite:///{created.as_posix()}", RUNS.as_uri())
-            store.create_experiment(PROJECT, artifact_location=RUNS.as_uri())
-            store.engine.dispose()
-            created.replace(DATABASE)
+
+def _place() -> str:
+    """Return where the registry is, without a password."""
+    if not (uri := server()):
+        return f"in {DATABASE.name}"
+    parts = urlsplit(uri)
+    return f"at {parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()} (MLFLOW_TRACKING_URI)"

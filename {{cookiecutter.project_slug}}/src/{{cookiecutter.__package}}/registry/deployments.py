@@ -16,12 +16,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from .. import ROOT, Refused
-from .client import connect, experiment, mlflow_errors, registered_name
+from .client import changes, connect, experiment, experiments, mlflow_errors, registered_name, registry_exists
 from .loading import load_version, package_of
 from .versions import CHAMPION, PREVIOUS, champion, get_version, registered_models, version_folder
 
 ROLLBACK = "rollback, "  # begins the reason of every rollback
 ROLLED_BACK = "rolled_back"  # tag of a version that a rollback took out of service, with the reason
+LOG = "deployments"  # the part of MLflow's experiments that has the log
 PATIENCE = 60  # seconds to wait for another deployment in this folder
 
 
@@ -83,10 +84,11 @@ def rollback(model: str, reason: str) -> str:
 
 def deployments(model: str) -> list[Deployment]:
     """Return the model's deployment log, oldest first, once what a killed deployment left is finished or undone."""
-    if any(line.state == "RUNNING" for line in _read_log(model)):
+    log = _read_log(model)
+    if any(line.state == "RUNNING" for line in log):
         with _deploying(model):  # waits for one that is still at work
-            pass
-    return _read_log(model)
+            log = _read_log(model)
+    return log
 
 
 def former_champion(model: str) -> str | None:
@@ -99,8 +101,7 @@ def former_champion(model: str) -> str | None:
 def _deploying(model: str) -> Iterator[MlflowClient]:
     """Hold the lock on deployments here, finish or undo what a killed one left, and yield a client."""
     try:
-        with FileLock(ROOT / "deployments.lock", timeout=PATIENCE, is_singleton=True), mlflow_errors():
-            mlflow = connect()
+        with FileLock(ROOT / "deployments.lock", timeout=PATIENCE, is_singleton=True), changes() as mlflow:
             for line in _read_log(model):
                 if line.state == "RUNNING":
                     _close(mlflow, line)
@@ -124,7 +125,7 @@ def _deploy(mlflow: MlflowClient, model: str, number: str, reason: str, mark: st
     facts = {"model": model, "version": number, "before": before or "", "reason": reason, "by": _person()}
     facts |= {"mark": mark, "number": str(max((line.number for line in _read_log(model)), default=0) + 1)}
     tags = {key: value[:4000] for key, value in facts.items()}
-    line = mlflow.create_run(_log(mlflow), run_name=f"{model} {number}", tags=tags)
+    line = mlflow.create_run(experiment(mlflow, LOG), run_name=f"{model} {number}", tags=tags)
     _point(mlflow, model, CHAMPION, number)
     _close(mlflow, _deployment(line))
     return before
@@ -168,14 +169,13 @@ def _served(log: list[Deployment]) -> list[str]:
 
 
 def _read_log(model: str) -> list[Deployment]:
+    if not registry_exists():
+        return []
     with mlflow_errors():
         mlflow = connect()
-        found = mlflow.search_runs([_log(mlflow)], f"tags.model = '{model}'", max_results=50_000)
+        logs = experiments(mlflow, LOG)
+        found = mlflow.search_runs(logs, f"tags.model = '{model}'", max_results=50_000) if logs else []
         return sorted((_deployment(each) for each in found), key=lambda each: each.number)
-
-
-def _log(mlflow: MlflowClient) -> str:
-    return experiment(mlflow, "deployments")
 
 
 def _deployment(line: Run) -> Deployment:

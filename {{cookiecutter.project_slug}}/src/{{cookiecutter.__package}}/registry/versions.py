@@ -20,7 +20,17 @@ from mlflow.exceptions import MlflowException
 from .. import ROOT, Refused
 from ..training import artifact
 from ..training.workspace import Workspace
-from .client import ABSENT, connect, experiment, follow_move, mlflow_errors, registered_name
+from .client import (
+    ABSENT,
+    changes,
+    connect,
+    experiment,
+    experiments,
+    mlflow_errors,
+    recording,
+    registered_name,
+    registry_exists,
+)
 from .settings import RUNS, server
 
 if TYPE_CHECKING:  # a rollback waits for neither
@@ -64,13 +74,13 @@ def record_version(model: "Model", scores: dict[str, Any], made_of: "Provenance"
     Returns:
         The version's number, and whether it is new.
     """
-    mlflow, name, mark = connect(), registered_name(model.name), fingerprint(model)
+    name, mark = registered_name(model.name), fingerprint(model)
     if same := versions(model.name, mark):
         return same[0].number, False
     tags = made_of.tags | {"fingerprint": mark, "prediction_hash": scores["prediction_hash"], "model": model.name}
     tags |= {"parent": champion(model.name) or "", "score": f"{scores['primary']} {scores['value']:.4g}"}
     tags |= {"sha256": artifact.signature(model.files.model).sha256}
-    with mlflow_errors():
+    with recording() as mlflow:
         run = _log_run(mlflow, model, scores, tags, made_of)
         _register(mlflow, name)
         source = f"{run.info.artifact_uri}/model"
@@ -88,6 +98,8 @@ def fingerprint(model: "Model") -> str:
 
 def champion(model: str, alias: str = CHAMPION) -> str | None:
     """Return the number of the version that serves, or of the one with another alias; None if there is none."""
+    if not registry_exists():
+        return None
     with mlflow_errors():
         try:
             return str(connect().get_model_version_by_alias(registered_name(model), alias).version)
@@ -99,6 +111,8 @@ def champion(model: str, alias: str = CHAMPION) -> str | None:
 
 def versions(model: str, fingerprint: str | None = None) -> list[Version]:
     """Return the model's versions by number, newest first; only those with a fingerprint if one is given."""
+    if not registry_exists():
+        return []
     query = f"name = '{registered_name(model)}'"
     query += f" and tags.fingerprint = '{fingerprint}'" if fingerprint else ""
     with mlflow_errors():
@@ -110,16 +124,19 @@ def get_version(model: str, number: str) -> Version:
     """Return the model's version of this number; raise Refused if there is none."""
     with mlflow_errors():
         try:
-            return _version(connect().get_model_version(registered_name(model), number))
+            if registry_exists():
+                return _version(connect().get_model_version(registered_name(model), number))
         except MlflowException as error:
             if error.error_code not in ABSENT:
                 raise
-            known = ", ".join(each.number for each in versions(model)) or "none yet"
-            raise Refused(f"{model} has no version {number} (it has: {known})") from error
+    known = ", ".join(each.number for each in versions(model)) or "none yet"
+    raise Refused(f"{model} has no version {number} (it has: {known})")
 
 
 def registered_models(alias: str = "") -> list[str]:
     """Return the names of all models that have versions, or one with an alias; params.yaml need not have them."""
+    if not registry_exists():
+        return []
     with mlflow_errors():
         found = connect().search_registered_models(f"name LIKE '{registered_name('%')}'")
         return [each.name.removeprefix(registered_name("")) for each in found if not alias or alias in each.aliases]
@@ -127,8 +144,7 @@ def registered_models(alias: str = "") -> list[str]:
 
 def set_tags(model: str, number: str, tags: dict[str, str]) -> None:
     """Write tags of a version."""
-    with mlflow_errors():
-        mlflow = connect()
+    with changes() as mlflow:
         for key, value in tags.items():
             mlflow.set_model_version_tag(registered_name(model), number, key, value[:4000])
 
@@ -146,9 +162,8 @@ def mark_judged(model: "Model", number: str) -> None:
 
 def add_files(model: str, number: str, files: list[Path]) -> None:
     """Add files to the run of a version, or replace those of the same names."""
-    follow_move()
-    with mlflow_errors():
-        mlflow, run = connect(), get_version(model, number).run
+    with recording() as mlflow:
+        run = get_version(model, number).run
         for file in files:
             mlflow.log_artifact(run, str(file))
 
@@ -208,9 +223,11 @@ def recorded_parameters(version: Version) -> dict[str, str]:
 
 def unused_runs() -> list[str]:
     """Return the runs of no version that are older than an hour: their retrain was killed."""
+    if not registry_exists():
+        return []
     with mlflow_errors():
         mlflow = connect()
-        runs = mlflow.search_runs([experiment(mlflow)], max_results=50_000)
+        runs = mlflow.search_runs(experiments(mlflow), max_results=50_000)
         used = {each.run_id for each in mlflow.search_model_versions(f"name LIKE '{registered_name('%')}'")}
         old = (time() - YOUNG) * 1000
         return [each.info.run_id for each in runs if each.info.run_id not in used and each.info.start_time < old]
@@ -218,8 +235,8 @@ def unused_runs() -> list[str]:
 
 def delete_run(run: str) -> None:
     """Delete a run as MLflow does: `mlflow gc` removes its files."""
-    with mlflow_errors():
-        connect().delete_run(run)
+    with changes() as mlflow:
+        mlflow.delete_run(run)
 
 
 def _version(found: ModelVersion) -> Version:
@@ -239,7 +256,6 @@ def _log_run(
     mlflow: MlflowClient, model: "Model", scores: dict[str, Any], tags: dict[str, str], made_of: "Provenance"
 ) -> Run:
     """Log a finished run with parameters, scores, tags and files; mark one that cannot be finished as failed."""
-    follow_move()
     run = mlflow.create_run(experiment(mlflow), run_name=model.name)
     identity, now = run.info.run_id, int(time() * 1000)
     values = {scores["primary"]: scores["value"], **scores["metrics"]}
