@@ -14,7 +14,9 @@ PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 catalog = import_module(f"{PACKAGE}.datasets.catalog")
 data = import_module(f"{PACKAGE}.data")
+artifact = import_module(f"{PACKAGE}.training.artifact")
 contract = import_module(f"{PACKAGE}.training.contract")
+deployments = import_module(f"{PACKAGE}.registry.deployments")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 retrain = import_module(f"{PACKAGE}.retraining.retrain")
 stages = import_module(f"{PACKAGE}.retraining.stages")
@@ -170,3 +172,68 @@ def test_10_a_remote_that_does_not_answer_stops_nothing(monkeypatch, capsys):
         stages.push(repo)
 
     assert "not pushed" in capsys.readouterr().out
+
+
+def test_11_a_table_that_another_model_reads_is_checked_before_its_snapshot_counts(project, sources, monkeypatch):
+    before = (project / "data" / "catalog.lock").read_bytes()
+    good = {name: pd.read_parquet(project / "data" / f"{name}.parquet") for name in sources}
+    for name, rows in good.items():
+        write(project, name, rows.iloc[:-1])
+    table = data.TABLES[0]
+    lost = [*table.features, table.target][0]
+    other = replace(table, name="of another model", load=lambda: table.load().drop(columns=lost))
+    monkeypatch.setattr(data, "TABLES", [*data.TABLES, other])
+    try:
+        with pytest.raises(package.Refused, match=re.escape(f"{lost}: the column is missing")):
+            retrain.retrain([next(iter(aliases()))], "tests")
+        assert (project / "data" / "catalog.lock").read_bytes() == before
+    finally:
+        for name, rows in good.items():
+            write(project, name, rows)
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def snapshots(project):
+    """The snapshots that the lock names, and the former ones."""
+    named = {catalog.snapshot_path(name, entry["sha256"]) for name, entry in catalog.locked().items()}
+    return sorted(named), sorted({*(project / "data" / "raw").glob("*/*.parquet")} - named)
+
+
+def test_12_a_snapshot_that_was_cut_off_is_mended_and_never_recorded(project, monkeypatch, tmp_path):
+    retrain.retrain([], "tests")
+    record, (current, former) = stages.DATA.read_bytes(), snapshots(project)
+    assert current and former
+    for path in (current[0], former[0]):
+        whole = path.read_bytes()
+        cut_off(path)
+        retrain.retrain([], "tests")
+        assert catalog.is_whole(path)
+        assert stages.DATA.read_bytes() == record
+
+    cut_off(path)
+    monkeypatch.setattr(stages, "CACHE", tmp_path)
+    with pytest.raises(package.Refused, match=rf"the snapshot data/raw/.*/{path.name} is damaged, and DVC's cache"):
+        retrain.retrain([], "tests")
+    assert stages.DATA.read_bytes() == record
+    path.write_bytes(whole)
+
+
+def test_13_a_champion_whose_file_is_damaged_is_put_back_or_named(monkeypatch, capsys):
+    for name in aliases():
+        deployments.promote(name, versions.versions(name)[0].number, "tests")
+    retrain.retrain([], "tests")
+    assert states(retrain.retrain([], "tests")) == {"unchanged"}
+    for name, number in aliases().items():
+        cut_off(versions.version_folder(name, number) / artifact.FILE)
+    assert states(retrain.retrain([], "tests")) == {"unchanged"}
+    assert "was damaged: put back from artifacts/" in capsys.readouterr().out
+
+    for name, number in aliases().items():
+        (versions.version_folder(name, number) / artifact.FILE).touch()
+    monkeypatch.setattr(artifact, "holds", lambda *_: False)
+    outcomes = retrain.retrain([], "tests")
+    assert states(outcomes) == {"failed"}
+    assert all("not the one recorded; serve another: uv run just rollback" in each.message for each in outcomes)

@@ -139,6 +139,22 @@ def snapshot_path(name: str, digest: str, root: Path = ROOT) -> Path:
     return root / "data" / "raw" / name / f"{digest[:16]}.parquet"
 
 
+def is_whole(path: Path) -> bool:
+    """Return whether a snapshot's content has the hash that is its name."""
+    try:
+        return content_hash(pq.read_table(path))[:16] == path.stem
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _rows_in(path: Path) -> int | None:
+    """Return how many rows a snapshot says it has; None if its end, where that stands, is missing."""
+    try:
+        return pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException):
+        return None
+
+
 def _snapshot(source: Source, before: dict | None, root: Path, made: list[Path]) -> dict:
     """Read a source into a snapshot.
 
@@ -156,12 +172,13 @@ def _snapshot(source: Source, before: dict | None, root: Path, made: list[Path])
         digest = content_hash(table)
     except (TypeError, ValueError) as error:  # lists, objects
         raise Refused(f"source {source.name} has a column that is no plain value: {first_line(error)}") from error
-    path = snapshot_path(source.name, digest, root)
+    path, moved = snapshot_path(source.name, digest, root), not before or before["sha256"] != digest
     if not path.exists():
         made.append(path)
+    if not path.exists() or _rows_in(path) != table.num_rows or (moved and not is_whole(path)):  # cut off, or damaged
         with atomic_write(path) as part:
             pq.write_table(table.replace_schema_metadata(None), part)
-    if before and before["sha256"] == digest:
+    if not moved:
         return before
     taken = datetime.now(UTC).isoformat(timespec="seconds")
     return {"sha256": digest, "rows": table.num_rows, "columns": table.num_columns, "taken": taken}

@@ -160,12 +160,12 @@ def mark_judged(model: "Model", number: str) -> None:
     set_tags(model.name, number, {"settled": str(model.gate)})
 
 
-def add_files(model: str, number: str, files: list[Path]) -> None:
-    """Add files to the run of a version, or replace those of the same names."""
+def add_files(model: str, number: str, files: list[Path], folder: str = "") -> None:
+    """Add files to the run of a version, or to a folder of it, or replace those of the same names."""
     with recording() as mlflow:
         run = get_version(model, number).run
         for file in files:
-            mlflow.log_artifact(run, str(file))
+            mlflow.log_artifact(run, str(file), folder or None)
 
 
 def has_file(model: str, number: str, name: str) -> bool:

@@ -4,20 +4,21 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from .. import Refused, data, first_line
-from ..datasets import catalog
+from .. import ROOT, Refused, first_line
 from ..registry import provenance
 from ..registry.provenance import Provenance
 from ..registry.settings import DATABASE, server
-from ..training.contract import load_model, table_of
+from ..training.contract import load_model
 from ..training.params import model_blocks
 from ..training.workspace import Workspace, training_lock
 from . import stages
 from .limits import limits
+from .snapshots import take_snapshots, track_snapshots
 from .stages import STAGES, UNPUSHED, Repo
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def retrain(names: list[str], reason: str, *, unattended: bool = False) -> list[
     outcomes = []
     with training_lock(), stages.repository() as repo:
         blocks = model_blocks(names)
-        changed = take_snapshots({table_of(name, block).name for name, block in blocks.items()})
+        changed = take_snapshots()
         stale = stages.outdated(repo)
         if changed:
             UNPUSHED.touch()
         if "data/raw.dvc" in stale or not stages.DATA.exists():
-            stages.track(repo)
+            track_snapshots(repo)
         for name, block in blocks.items():
             start = time.perf_counter()
             own = {stage for stage in STAGES if f"{stage}@{name}" in stale}
@@ -77,24 +78,16 @@ def retrain(names: list[str], reason: str, *, unattended: bool = False) -> list[
     return outcomes
 
 
-def take_snapshots(tables: set[str]) -> list[str]:
-    """Read the sources and, if one changed, check the tables; return the names of those that changed."""
-    with catalog.fetched() as changed:
-        if changed:
-            for table in data.TABLES:
-                if table.name in tables:
-                    table.rows()
-    print(f"snapshot: {', '.join(changed) if changed else 'nothing new'}", flush=True)
-    return changed
-
-
 def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -> Outcome:
     """Record, judge and, if it is good, promote what the stages made: each only if it has not been done yet."""
     from ..registry import deployments, versions
     from ..training.evaluate import read_scores
     from . import gate
 
+    problem = mend_champion(model)
     if done := versions.judged_version(model):
+        if problem:
+            raise Refused(f"{problem}: uv run just rollback {model.name}, or promote {done} {model.name}")
         return Outcome(model.name, "unchanged", done, f"nothing new, version {done} is settled")
     version, _ = versions.record_version(model, read_scores(model), made_of)
     if versions.champion(model.name) == version:  # promoted by a retrain that was then killed, or by hand
@@ -113,19 +106,48 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
     return Outcome(model.name, state, version, f"version {version} is not promoted: {verdict.reason}{again}")
 
 
+def mend_champion(model: "Model") -> str:
+    """Put the champion's model file back from the workspace if it was damaged; return why it cannot, if so."""
+    from ..registry import versions
+    from ..training import artifact
+
+    number = versions.champion(model.name)
+    try:
+        if number:
+            versions.version_folder(model.name, number)
+    except Refused as refusal:
+        if not artifact.holds(model.files.model, versions.get_version(model.name, number).tags["sha256"]):
+            return str(refusal)
+        versions.add_files(model.name, number, list(model.files.model.iterdir()), "model")
+        print(f"{model.name}: the model file of version {number} was damaged: put back from artifacts/", flush=True)
+    return ""
+
+
 def unchanged_version(name: str, block: dict) -> str | None:
     """Return the version that the last retrain here was done with, if nothing it depends on changed since."""
     try:
         mark = json.loads(Workspace(name).settled.read_text(encoding="utf-8"))
-        return mark["version"] if mark["state"] == _state_hash(name, block) else None
-    except (OSError, ValueError, TypeError, KeyError):
+        same = mark["state"] == _state_hash(name, block) and mark["files"] == _file_facts(mark["files"])
+        return mark["version"] if same else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
 def mark_unchanged(name: str, block: dict, version: str | None) -> None:
-    """Write down that a retrain with nothing new need not look further."""
-    mark = {"version": version, "state": _state_hash(name, block)}
+    """Write down that a retrain with nothing new need not look further while this is so, and the champion is there."""
+    from ..registry import versions
+
+    champion = versions.champion(name)
+    folder = versions.version_folder(name, champion) if champion else None
+    files = [str(file.relative_to(ROOT)) for file in folder.iterdir()] if folder else []
+    mark = {"version": version, "state": _state_hash(name, block), "files": _file_facts(files)}
     Workspace(name).settled.write_text(json.dumps(mark), encoding="utf-8")
+
+
+def _file_facts(paths: Iterable[str]) -> dict[str, list[int]]:
+    """Return size and time of files, by their paths below the project."""
+    facts = {path: (ROOT / path).stat() for path in paths}
+    return {path: [fact.st_size, fact.st_mtime_ns] for path, fact in facts.items()}
 
 
 def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: str, unattended: bool) -> Outcome:

@@ -147,6 +147,11 @@ def cached_name(file: Path) -> str:
     return file.parent.name + file.name
 
 
+def cached_file(name: str) -> Path:
+    """Return where DVC's cache has, or would have, the file of this name in lock files."""
+    return CACHE / name[:2] / name[2:]
+
+
 def is_intact(file: Path) -> bool:
     """Return whether a file of the cache has the content that its name says."""
     with file.open("rb") as content:
@@ -161,7 +166,7 @@ def used_names(locks: list[Path]) -> set[str]:
             facts = leaves(yaml.safe_load(path.read_text(encoding="utf-8")))
             found |= {value for name, value in facts.items() if "outs." in name and name.endswith("md5")}
     for digest in [each for each in found if each.endswith(".dir")]:
-        listing = CACHE / digest[:2] / digest[2:]
+        listing = cached_file(digest)
         if listing.exists():
             found |= {entry["md5"] for entry in json.loads(listing.read_text(encoding="utf-8"))}
     return found
