@@ -105,7 +105,7 @@ def test_a_limit_that_is_not_met_is_named(model):
     verdict = gate.judge(strict, version_from(model, lambda rows: rows))
 
     assert not verdict.promote
-    for words in (model.module.PRIMARY, "guard rubbish: no such metric", "latency and size"):
+    for words in (model.module.PRIMARY, "guard rubbish: no such metric", "size of the model file"):
         assert words in verdict.reason
 
 

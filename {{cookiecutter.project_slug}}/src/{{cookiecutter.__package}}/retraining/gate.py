@@ -67,11 +67,11 @@ def judge(model: Model, number: str, *, unattended: bool = False) -> Verdict:
         return _verdict([*conditions, not_loaded("the challenger", error, "it loads and predicts")], "")
     conditions += [
         *by_itself(model, challenger, allowed),
-        within_budget(challenger, rows.head(1), allowed),
         check_leakage(model.table, challenger.version.signature.inputs, read_rows(model.files.train), allowed),
     ]
     before = champion(model.name)
     if before is None:
+        conditions += within_budget(challenger, None, rows, allowed)
         return _verdict(conditions, "the first champion: better than the naive baseline")
     try:
         served = Contender.on(model, before, rows)
@@ -81,6 +81,7 @@ def judge(model: Model, number: str, *, unattended: bool = False) -> Verdict:
     if np.allclose(served.losses, challenger.losses, rtol=SAME, atol=0):
         tie = Condition("differs from the champion", False, "equal on every row", "a difference")
         return _verdict([*conditions, tie], "")
+    conditions += within_budget(challenger, served, rows, allowed)
     more, promotion = _against_champion(model, served, challenger, rows, allowed)
     return _verdict([*conditions, *more], promotion)
 

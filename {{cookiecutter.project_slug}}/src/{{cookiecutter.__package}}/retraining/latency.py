@@ -1,30 +1,71 @@
-"""Whether a version predicts in time, and its file is small enough."""
+"""Whether a version predicts in time, one row and many, and its file is small enough."""
 
 import time
 
+import numpy as np
 import pandas as pd
 
 from ..registry.loading import LoadedVersion
 from .conditions import Condition, Contender
 from .limits import Limits
 
-TRIES = 3  # predictions of a row, of which the fastest counts
+BATCH = 1000  # rows of the larger request
+ROUNDS, SECONDS = 15, 5.0  # of predictions, of which the median counts, and how long they may take in all
+FAST = {1: 50.0, BATCH: 500.0}  # milliseconds up to which a request of so many rows is never too slow for a successor
 
 
-def within_budget(challenger: Contender, row: pd.DataFrame, allowed: Limits) -> Condition:
-    """Require that a row is predicted, and the file kept, within their limits."""
-    milliseconds, megabytes = _milliseconds(challenger.version, row), challenger.version.megabytes
-    budget = {"ms a row": (milliseconds, allowed.max_milliseconds), "MB": (megabytes, allowed.max_megabytes)}
-    holds = all(limit is None or found <= limit for found, limit in budget.values())
-    wanted = ", ".join(f"at most {limit:g} {unit}" for unit, (_, limit) in budget.items() if limit) or "any"
-    return Condition("latency and size", holds, f"{milliseconds:.1f} ms, {megabytes:.2f} MB", wanted, True)
+def within_budget(
+    challenger: Contender, served: Contender | None, rows: pd.DataFrame, allowed: Limits
+) -> list[Condition]:
+    """Require that requests are answered in time, also compared with the champion, and that the file is small enough.
+
+    Args:
+        challenger: The version in question.
+        served: The champion, timed in turn with the challenger, so that both meet the same load; None without one.
+        rows: Rows to predict, repeated until there are enough.
+        allowed: The limits.
+    """
+    requests = [rows.iloc[np.resize(np.arange(len(rows)), size)].reset_index(drop=True) for size in FAST]
+    versions = [challenger.version, *([served.version] if served else [])]
+    times = milliseconds(versions, requests)
+    longest = (allowed.max_milliseconds, allowed.max_batch_seconds and 1000 * allowed.max_batch_seconds)
+    conditions = [
+        in_time(size, found, limit, allowed.max_slowdown)
+        for size, found, limit in zip(FAST, times, longest, strict=True)
+    ]
+    size, limit = challenger.version.megabytes, allowed.max_megabytes
+    small = limit is None or size <= limit
+    wanted = "any" if limit is None else f"at most {limit:g} MB"
+    return [*conditions, Condition("size of the model file", small, f"{size:.2f} MB", wanted)]
 
 
-def _milliseconds(version: LoadedVersion, row: pd.DataFrame) -> float:
-    """Return the milliseconds that one row takes, at best."""
-    times = []
-    for _ in range(TRIES):
-        start = time.perf_counter()
-        version.predict(row)
-        times.append(1000 * (time.perf_counter() - start))
-    return min(times)
+def in_time(size: int, found: np.ndarray, limit: float | None, slowdown: float | None) -> Condition:
+    """Require that a request takes at most `limit` milliseconds, and at most `slowdown` times the champion's.
+
+    Args:
+        size: How many rows it has.
+        found: The milliseconds of the challenger and, if there is one, of the champion.
+        limit: The longest for any version; None for any.
+        slowdown: How many times longer than the champion's; None for any. What is FAST is not compared.
+    """
+    limits, said = [limit] if limit else [], f"{found[0]:.3g} ms"
+    if len(found) > 1:
+        said += f", the champion {found[1]:.3g} ms"
+        limits += [max(slowdown * found[1], FAST[size])] if slowdown else []
+    wanted = f"at most {min(limits):.3g} ms" if limits else "any"
+    name = f"latency of {size:,} row{'s' * (size > 1)}"
+    return Condition(name, bool(found[0] <= min(limits, default=np.inf)), said, wanted, True)
+
+
+def milliseconds(versions: list[LoadedVersion], requests: list[pd.DataFrame]) -> np.ndarray:
+    """Return the median time that each version takes for each request, (requests, versions)."""
+    start, rounds = time.perf_counter(), []
+    while not rounds or (len(rounds) < ROUNDS and time.perf_counter() - start < SECONDS):
+        rounds.append([[_milliseconds(version, rows) for version in versions] for rows in requests])
+    return np.median(rounds, axis=0)
+
+
+def _milliseconds(version: LoadedVersion, rows: pd.DataFrame) -> float:
+    start = time.perf_counter()
+    version.predict(rows)
+    return 1000 * (time.perf_counter() - start)

@@ -39,7 +39,9 @@ class Limits(BaseModel):
     max_loss: float | None = None  # of the primary metric itself
     max_skill: Share = 0.98  # how much of the target one column, or two, may tell by themselves; 1: not asked
     guards: dict[str, Bounds] = {}  # metric -> min, max
-    max_milliseconds: PositiveFloat | None = 250.0  # to predict one row; null: any
+    max_slowdown: PositiveFloat | None = 3.0  # times the champion's latency, for a row and for 1,000; null: any
+    max_milliseconds: PositiveFloat | None = 1000.0  # to predict one row; null: any
+    max_batch_seconds: PositiveFloat | None = 5.0  # to predict 1,000 rows; null: any
     max_megabytes: PositiveFloat | None = 500.0  # of the model file; null: any
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95  # of the intervals; half of the rest on each side
 
