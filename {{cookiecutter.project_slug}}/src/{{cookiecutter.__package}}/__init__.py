@@ -97,4 +97,14 @@ def _first_problem(error: Any, known: list[str], spelled: Callable[[str], str] =
         return f" has no {key}: add it"
     if problem["type"] == "value_error":
         return f": {key + ' ' if key else ''}{problem['ctx']['error']}"
-    return f": {key} is {problem['input']!r}, but {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    hint = _plain_number(problem["input"]) if problem["type"] in ("float_type", "int_type") else ""
+    return f": {key} is {problem['input']!r}, but {problem['msg'][0].lower()}{problem['msg'][1:]}{hint}"
+
+
+def _plain_number(text: Any) -> str:
+    """Return how YAML takes a number that it read as text, such as 1e-3; nothing if it is none."""
+    try:
+        number = repr(float(text))
+    except (TypeError, ValueError):
+        return ""
+    return f": YAML reads that as text, write {number if '.' in number else number.replace('e', '.0e')}"

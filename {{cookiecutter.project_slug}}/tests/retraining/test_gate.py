@@ -1,5 +1,6 @@
 """The gate promotes what is surely not worse, and names every condition that does not hold."""
 
+import re
 from dataclasses import replace
 from importlib import import_module
 from types import SimpleNamespace
@@ -246,6 +247,41 @@ def test_a_request_that_the_champion_takes_is_one_that_the_challenger_takes(want
 
     assert found.holds is not bool(words)
     assert words in found.found
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "lost"),
+    [
+        (["prediction", "probability_1"], ["prediction", "probability_1.0", "probability_2"], ""),
+        (["prediction", "probability_a", "probability_b"], ["prediction", "probability_a"], "'probability_b'"),
+    ],
+)
+def test_a_class_that_the_champion_answers_is_one_that_the_challenger_answers(before, now, lost):
+    found = conditions.compatible_answers(pd.DataFrame(columns=before), pd.DataFrame(columns=now))
+
+    assert found.holds is not bool(lost)
+    assert lost in found.found
+
+
+def test_a_column_that_the_champion_needs_and_the_rows_lack_is_named(model):
+    """As after a column was renamed: what is gone and what is new are both said."""
+    version = version_from(model, lambda rows: rows)
+    taken = [each.name for each in artifact.signature(model.files.model).inputs if not each.optional]
+    if not taken:
+        pytest.skip("no column is needed")
+    path = model.files.holdout
+    rows = pd.read_parquet(path)
+    gone = next((name for name in taken if name in model.table.features), taken[0])
+    with pytest.raises(package.Refused, match=f"needs column {re.escape(repr(gone))}, which table"):
+        conditions.Contender.on(model, version, rows.drop(columns=gone))
+
+
+def test_copies_of_training_rows_are_said_and_refuse_nothing():
+    found = conditions.no_copies(3)
+
+    assert found.holds
+    assert gate._verdict([found], "good").reason.startswith("good; warning: 3 held-out rows are copies")
+    assert gate._verdict([conditions.no_copies(0)], "good").reason == "good"
 
 
 def gains(mean, rows=400, spread=1.0):

@@ -28,12 +28,12 @@ def contender(clock, fixed, per_row):
     def predict(rows):
         clock.now += clock.load * (fixed + per_row * len(rows)) / 1000
 
-    return SimpleNamespace(version=SimpleNamespace(predict=predict, megabytes=1.0))
+    return SimpleNamespace(version=SimpleNamespace(predict=predict))
 
 
 def slow(challenger, served=None, **allowed):
     """The names of the conditions on latency that do not hold."""
-    found = latency.within_budget(challenger, served, ROWS, Limits(**allowed))
+    found = latency.latency(challenger, served, ROWS, Limits(**allowed))
     return [each.name.removeprefix("latency of ") for each in found if not each.holds]
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pandera.pandas as pa
 import pytest
+import yaml
 from pydantic import PositiveFloat
 
 PACKAGE = "{{ cookiecutter.__package }}"
@@ -50,6 +51,14 @@ def test_an_unknown_parameter_is_named(params_yaml, model):
 
     with pytest.raises(package.Refused, match=f"params.yaml: {model.name} has an unknown key 'rubbish'"):
         contract.load_models([])
+
+
+def test_a_number_that_yaml_takes_for_text_is_written_as_yaml_takes_it(monkeypatch, model):
+    monkeypatch.setattr(model.module, "Params", Params)
+    for text, number in [("1e-3", "0.001"), ("1e-10", "1.0e-10"), ("5e20", "5.0e+20")]:
+        assert yaml.safe_load(number) == float(text)
+        assert refusal(monkeypatch, model.name, {"rate": text}).endswith(f": YAML reads that as text, write {number}")
+    assert "YAML" not in refusal(monkeypatch, model.name, {"rate": "fast"})
 
 
 @pytest.mark.parametrize("value", ["1e-3", None, True, float("nan"), float("inf")])

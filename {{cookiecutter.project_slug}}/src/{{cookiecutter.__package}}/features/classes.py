@@ -50,9 +50,15 @@ def predicted(chances: np.ndarray, classes: np.ndarray, index: pd.Index) -> pd.D
 
 
 def losses(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> np.ndarray:
-    """Return the log loss of each row, `(rows,)`; a class unknown to the model has probability FLOOR."""
+    """Return the log loss of each row, `(rows,)`; a class unknown to the model has probability FLOOR.
+
+    Classes are compared as values: a model that learned 0 and 1 knows 0.0 and 1.0, and False and True.
+    """
     chances = predictions.filter(regex=f"^{PREFIX}")
-    places = chances.columns.get_indexer([f"{PREFIX}{label}" for label in labels(rows, table)])
+    exact = {column.removeprefix(PREFIX): i for i, column in enumerate(chances)}
+    alike = {_value(name): i for name, i in exact.items()}
+    codes, truths = pd.factorize(labels(rows, table))
+    places = np.array([exact.get(str(truth), alike.get(_value(truth), -1)) for truth in truths], int)[codes]
     given = np.where(places < 0, 0.0, chances.to_numpy()[np.arange(len(rows)), places])
     return -np.log(np.clip(given, FLOOR, 1))
 
@@ -114,3 +120,9 @@ def _pair(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> tuple[
     if chances.shape[1] != 2 or len(set(second)) != 2:
         return None
     return np.array(second), chances.iloc[:, 1]
+
+
+def _value(label: object) -> str:
+    """Return a class as text that is the same for 1, 1.0 and True."""
+    plain = str(label).removesuffix(".0")
+    return {"True": "1", "False": "0"}.get(plain, plain)

@@ -89,10 +89,12 @@ def record_version(model: "Model", scores: dict[str, Any], made_of: "Provenance"
 
 
 def fingerprint(model: "Model") -> str:
-    """Return a hash of all that makes a version: its rows, parameters, model file and predictions."""
+    """Return a hash of all that makes a version: its rows, parameters, model file, predictions and nullable columns."""
     rows = json.loads(model.files.table_facts.read_text(encoding="utf-8"))["sha256"]
     predictions = json.loads(model.files.metrics.read_text(encoding="utf-8"))["prediction_hash"]
-    parts = [rows, str(model.params), artifact.signature(model.files.model).sha256, predictions]
+    signature = artifact.signature(model.files.model)
+    nullable = [column.name for column in signature.inputs if column.nullable and not column.optional]
+    parts = [rows, str(model.params), signature.sha256, predictions, *nullable]
     return sha256("\n".join(parts).encode()).hexdigest()
 
 

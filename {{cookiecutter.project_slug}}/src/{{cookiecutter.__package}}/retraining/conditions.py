@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import first_line
+from .. import Refused, first_line
 from ..datasets.catalog import content_hash
 from ..datasets.columns import Input
+from ..datasets.table import Table
 from ..registry import provenance
 from ..registry.loading import LoadedVersion, load_version
 from ..registry.versions import get_version
@@ -49,6 +50,7 @@ class Contender:
     def on(cls, model: Model, number: str, rows: pd.DataFrame) -> "Contender":
         """Load a version, verify that it reproduces its own examples, and let it predict the rows."""
         version = load_version(model.name, number)
+        _has_inputs(version, model.table, rows)
         version.verify_examples()
         predictions = version.predict(rows)
         losses = np.asarray(model.module.losses(rows, predictions, model.table), float)
@@ -87,6 +89,7 @@ def by_itself(model: Model, challenger: Contender, allowed: Limits) -> list[Cond
     finite = bool(evaluate.is_finite(challenger.predictions).all())
     naive, linear = scores["baselines"]["naive"], scores["baselines"].get("linear")
     conditions = [
+        no_copies(scores["rows"].get("copies", 0)),
         Condition("the file predicts what was scored", same, "same hash" if same else "other hash", "same hash"),
         Condition("predictions are finite", finite, "all" if finite else "some are missing or infinite", "all"),
         Condition("better than naive", naive["interval"][0] > 0, _gain(naive), "a lower bound above 0"),
@@ -96,10 +99,23 @@ def by_itself(model: Model, challenger: Contender, allowed: Limits) -> list[Cond
         conditions.append(
             Condition("not surely worse than linear", holds, _gain(linear), "an upper bound of 0 or more")
         )
+    if allowed.max_megabytes is not None:
+        conditions.append(file_size(challenger.version.megabytes, allowed.max_megabytes))
     if allowed.max_loss is not None:
         holds, found = scores["value"] <= allowed.max_loss, f"{scores['value']:.4g}"
         conditions.append(Condition(scores["primary"], holds, found, f"at most {allowed.max_loss:g}"))
     return [*conditions, *(guard(name, bounds, scores["metrics"]) for name, bounds in allowed.guards.items())]
+
+
+def file_size(megabytes: float, limit: float) -> Condition:
+    """Require that the model file is small enough."""
+    return Condition("size of the model file", megabytes <= limit, f"{megabytes:.2f} MB", f"at most {limit:g} MB")
+
+
+def no_copies(count: int) -> Condition:
+    """Warn of held-out rows that are copies of training rows; none of them was scored."""
+    found = f"{count} held-out rows are copies of training rows under other keys, and left out" if count else "none"
+    return Condition("no row under two keys", True, found, "none", warning=count > 0)
 
 
 def guard(name: str, bounds: Bounds, metrics: dict[str, float]) -> Condition:
@@ -124,6 +140,14 @@ def compatible_inputs(served: list[Input], wanted: list[Input]) -> Condition:
         if known[column.name].nullable and not column.nullable:
             return Condition(name, False, f"{column.name!r} may not be empty any more", "the same gaps")
     return Condition(name, True, "compatible", "compatible")
+
+
+def compatible_answers(served: pd.DataFrame, wanted: pd.DataFrame) -> Condition:
+    """Require that the challenger's predictions have every column, thus every class, that the champion's have."""
+    known = {_value(column) for column in wanted}
+    lost = [column for column in served if _value(column) not in known]
+    found = f"{lost[0]!r} is not among the predictions any more" if lost else "all that was"
+    return Condition("answers what is served", not lost, found, "every class and column of the champion's predictions")
 
 
 def compared(
@@ -175,3 +199,17 @@ def _worst_slice(
 
 def _gain(baseline: dict[str, Any]) -> str:
     return f"gain {baseline['gain']:.4g} ({baseline['interval'][0]:.4g} to {baseline['interval'][1]:.4g})"
+
+
+def _value(column: str) -> str:
+    """Return a column's name, that of a class by its value: 1.0 is 1."""
+    return str(column).removesuffix(".0")
+
+
+def _has_inputs(version: LoadedVersion, table: Table, rows: pd.DataFrame) -> None:
+    """Raise Refused, naming what is missing and what is new, unless the rows have every column that a version takes."""
+    inputs = version.signature.inputs
+    if lost := [column.name for column in inputs if not column.optional and column.name not in rows]:
+        new = [name for name in table.features if name not in {column.name for column in inputs}]
+        beside = f"; a version made today needs a new column {new[0]!r}" if new else ""
+        raise Refused(f"needs column {lost[0]!r}, which table {table.name} has no more{beside}")

@@ -18,13 +18,14 @@ from .conditions import (
     Contender,
     by_itself,
     compared,
+    compatible_answers,
     compatible_inputs,
     deployable,
     enough_rows,
     large_slices,
     not_loaded,
 )
-from .latency import within_budget
+from .latency import latency
 from .leakage import check_leakage
 from .limits import Limits, limits
 
@@ -71,17 +72,21 @@ def judge(model: Model, number: str, *, unattended: bool = False) -> Verdict:
     ]
     before = champion(model.name)
     if before is None:
-        conditions += within_budget(challenger, None, rows, allowed)
+        conditions += latency(challenger, None, rows, allowed)
         return _verdict(conditions, "the first champion: better than the naive baseline")
     try:
         served = Contender.on(model, before, rows)
     except Exception as error:
         wanted = f"a champion to compare with: roll back, or promote {number} by hand"
         return _verdict([*conditions, not_loaded("the champion", error, wanted)], "")
-    if np.allclose(served.losses, challenger.losses, rtol=SAME, atol=0):
+    same_inputs = served.version.signature.inputs == challenger.version.signature.inputs
+    if same_inputs and np.allclose(served.losses, challenger.losses, rtol=SAME, atol=0):
         tie = Condition("differs from the champion", False, "equal on every row", "a difference")
         return _verdict([*conditions, tie], "")
-    conditions += within_budget(challenger, served, rows, allowed)
+    conditions += [
+        compatible_answers(served.predictions, challenger.predictions),
+        *latency(challenger, served, rows, allowed),
+    ]
     more, promotion = _against_champion(model, served, challenger, rows, allowed)
     return _verdict([*conditions, *more], promotion)
 

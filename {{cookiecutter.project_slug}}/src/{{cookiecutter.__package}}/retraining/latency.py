@@ -1,4 +1,4 @@
-"""Whether a version predicts in time, one row and many, and its file is small enough."""
+"""Whether a version predicts in time, one row and many."""
 
 import time
 
@@ -14,10 +14,8 @@ ROUNDS, SECONDS = 15, 5.0  # of predictions, of which the median counts, and how
 FAST = {1: 50.0, BATCH: 500.0}  # milliseconds up to which a request of so many rows is never too slow for a successor
 
 
-def within_budget(
-    challenger: Contender, served: Contender | None, rows: pd.DataFrame, allowed: Limits
-) -> list[Condition]:
-    """Require that requests are answered in time, also compared with the champion, and that the file is small enough.
+def latency(challenger: Contender, served: Contender | None, rows: pd.DataFrame, allowed: Limits) -> list[Condition]:
+    """Require that requests are answered in time, also compared with the champion.
 
     Args:
         challenger: The version in question.
@@ -29,14 +27,10 @@ def within_budget(
     versions = [challenger.version, *([served.version] if served else [])]
     times = milliseconds(versions, requests)
     longest = (allowed.max_milliseconds, allowed.max_batch_seconds and 1000 * allowed.max_batch_seconds)
-    conditions = [
+    return [
         in_time(size, found, limit, allowed.max_slowdown)
         for size, found, limit in zip(FAST, times, longest, strict=True)
     ]
-    size, limit = challenger.version.megabytes, allowed.max_megabytes
-    small = limit is None or size <= limit
-    wanted = "any" if limit is None else f"at most {limit:g} MB"
-    return [*conditions, Condition("size of the model file", small, f"{size:.2f} MB", wanted)]
 
 
 def in_time(size: int, found: np.ndarray, limit: float | None, slowdown: float | None) -> Condition:
@@ -48,11 +42,11 @@ def in_time(size: int, found: np.ndarray, limit: float | None, slowdown: float |
         limit: The longest for any version; None for any.
         slowdown: How many times longer than the champion's; None for any. What is FAST is not compared.
     """
-    limits, said = [limit] if limit else [], f"{found[0]:.3g} ms"
+    limits, said = [limit] if limit else [], f"{found[0]:,.1f} ms"
     if len(found) > 1:
-        said += f", the champion {found[1]:.3g} ms"
+        said += f", the champion {found[1]:,.1f} ms"
         limits += [max(slowdown * found[1], FAST[size])] if slowdown else []
-    wanted = f"at most {min(limits):.3g} ms" if limits else "any"
+    wanted = f"at most {min(limits):,.0f} ms" if limits else "any"
     name = f"latency of {size:,} row{'s' * (size > 1)}"
     return Condition(name, bool(found[0] <= min(limits, default=np.inf)), said, wanted, True)
 

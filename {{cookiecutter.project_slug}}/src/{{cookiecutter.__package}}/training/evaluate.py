@@ -19,6 +19,7 @@ FEW = 12  # distinct values up to which a column is sliced by default
 def score(model: Model) -> None:
     """Predict the held-out rows and write predictions.parquet and metrics.json."""
     train, rows = read_rows(model.files.train), read_rows(model.files.holdout)
+    facts = json.loads(model.files.table_facts.read_text(encoding="utf-8"))
     if rows.empty:
         raise Refused(f"no row of {model.table.name} is held out: it needs more rows, or more times or groups")
     estimator = artifact.load(model.files.model, model.module.TRUSTED)
@@ -39,7 +40,7 @@ def score(model: Model) -> None:
         "slices": [
             line for column in slice_columns(model, rows) for line in slice_losses(column, rows[column], losses)
         ],
-        "rows": {"train": len(train), "holdout": len(rows)},
+        "rows": {"train": len(train), "holdout": len(rows), "copies": facts.get("copies", 0)},
         "prediction_hash": content_hash(predictions.reset_index(drop=True)),
     }
     predictions.to_parquet(model.files.predictions)

@@ -21,7 +21,7 @@ def write_report(model: Model) -> None:
     predictions = pd.read_parquet(model.files.predictions)
     figures = optional(model.module, "plots")(rows, predictions, model.table)
     sections = [
-        Section(text=f"{summary(scores)} on {scores['rows']['holdout']:,} held-out rows; lower is better."),
+        Section(text=f"{summary(scores)} on {_held_out(scores)}; lower is better."),
         *verdict_sections(model),
         Section("Against simpler models", table=baseline_table(scores)),
         *(Section(title, figures={title: figure}) for title, figure in figures.items()),
@@ -84,3 +84,9 @@ def model_card(model: Model, scores: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _held_out(scores: dict[str, Any]) -> str:
+    rows = f"{scores['rows']['holdout']:,} held-out rows"
+    copies = scores["rows"].get("copies", 0)
+    return rows + (f" ({copies:,} more are copies of training rows, and left out)" if copies else "")

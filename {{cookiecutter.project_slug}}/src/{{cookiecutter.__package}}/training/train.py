@@ -13,24 +13,31 @@ from ..datasets.catalog import content_hash
 from ..datasets.table import is_holdout, key_hashes
 from . import artifact
 from .contract import Model
+from .copies import copied_rows
 from .modules import responses
 from .workspace import read_rows
 
 
 def split(model: Model) -> None:
-    """Write train.parquet and holdout.parquet, the keys of the training rows, and facts about the table."""
+    """Write train.parquet and holdout.parquet, the keys of the training rows, and facts about the table.
+
+    Held-out rows that are copies of training rows are in neither.
+    """
     rows, files = model.table.rows(), model.files
     held = is_holdout(model.table, rows)
+    copies = copied_rows(model.table, rows, held)
     files.rows.mkdir(parents=True, exist_ok=True)
     rows[~held].reset_index(drop=True).to_parquet(files.train)
-    model.prediction_requests(rows, held).reset_index(drop=True).to_parquet(files.holdout)
+    model.prediction_requests(rows, held & ~copies).reset_index(drop=True).to_parquet(files.holdout)
     np.save(files.train_keys, np.sort(key_hashes(model.table, rows[~held])))
     facts = {name: getattr(model.table, name) for name in ("name", "target", "keys", "time", "group", "features")}
     code = Path(model.module.__file__).read_bytes().replace(b"\r\n", b"\n")
-    facts |= {
+    facts |= {  # for dvc.yaml: a change of any refits
         "sha256": content_hash(rows),
         "module": sha256(code).hexdigest(),
-    }  # for dvc.yaml: a change of either refits
+        "nullable": [name for name in model.table.features if model.table.schema.columns[name].nullable],
+        "copies": int(copies.sum()),
+    }
     files.table_facts.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
