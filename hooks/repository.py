@@ -43,6 +43,8 @@ def open_repository(project: Path) -> Repository:
     """
     if not any((parent / ".git").exists() for parent in (project, *project.parents)):
         raise Refusal(f"{project} is not in a git repository: git init, commit what there is, and run again")
+    if "\n" in str(project):
+        raise Refusal("the path of the project has a line break in it: rename the folder, and run again")
     paths = ("--git-path", "objects")
     top, prefix, folder, objects = git(
         project, "rev-parse", "--show-toplevel", "--show-prefix", "--absolute-git-dir", *paths
