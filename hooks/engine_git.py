@@ -15,6 +15,7 @@ SETTINGS = {
     "core.fsmonitor": "false",
     "core.splitIndex": "false",
     "core.quotePath": "false",
+    "core.abbrev": "16",  # of the commits in conflict markers, which get names
     "core.bigFileThreshold": "512m",  # larger ones would go to packs, and not be merged as text
     "merge.renames": "true",
     "merge.directoryRenames": "true",

@@ -16,6 +16,7 @@ UNFINISHED = {
     "rebase-apply": "rebase",
     "CHERRY_PICK_HEAD": "cherry-pick",
     "REVERT_HEAD": "revert",
+    "sequencer": "cherry-pick",
     "BISECT_LOG": "bisect",
 }
 
@@ -80,6 +81,8 @@ def uncommitted_work(repository: Repository) -> str | None:
     for line in repository.git("ls-files", "-v", "-z").split("\0"):
         if line[:1] == "S" or line[:1].islower():
             flag, path = "skip-worktree" if line[:1] in "Ss" else "assume-unchanged", line[2:]
+            if run_git(repository.top, "config", "--bool", "core.sparseCheckout", ok=(0, 1))[1] == b"true\n":
+                return f"this is a sparse checkout, without {path}: git sparse-checkout disable, and run again"
             return f"git is told not to look at {path}: git update-index --no-{flag} {path}, and run again"
     return None
 
