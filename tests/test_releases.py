@@ -236,10 +236,14 @@ EDITS = {
         '"""Ours."""\n\nMINE = 1\n',
         found=f"{SOURCE}/features/mine.py",
         level=MIDDLE,
-        problems=("classification", "forecasting"),
+        problems=("classification",),
     ),
     "an own module in parts, which git sees no move of": Edit(
-        f"{SOURCE}/{{parts}}/mine.py", None, '"""Ours."""\n\nMINE = 1\n', level=MIDDLE, problems=("regression",)
+        f"{SOURCE}/{{parts}}/mine.py",
+        None,
+        '"""Ours."""\n\nMINE = 1\n',
+        level=MIDDLE,
+        problems=("regression", "forecasting"),
     ),
     "an own module in parts, beside images": Edit(
         f"{SOURCE}/{{parts}}/mine.py",
