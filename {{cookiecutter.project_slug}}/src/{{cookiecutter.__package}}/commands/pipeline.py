@@ -97,7 +97,7 @@ def clean() -> None:
     click.echo(f"DVC's cache: {done.broken} broken files mended or dropped, {done.freed} freed that no version needs")
     if done.unknown:
         click.echo(f"  nothing is freed while the content of {done.unknown} folders is unknown here: uv run dvc fetch")
-    click.echo(f"MLflow: {done.runs} runs deleted that made no version")
+    click.echo(f"MLflow: {done.runs} runs deleted that made no version; code of versions: {done.code} folders freed")
 
 
 COMMANDS = [retrain, stage, up, lineage, history, restore, clean]

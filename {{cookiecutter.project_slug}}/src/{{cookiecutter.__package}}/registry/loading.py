@@ -22,6 +22,7 @@ from .provenance import PATCH
 from .settings import PROJECT
 from .versions import Version, get_version, run_artifacts, version_folder
 
+CODE = ARTIFACTS / ".code"  # of versions made with other code than today's: a folder for each commit and patch
 TOLERANCE = 1e-9  # between an example's prediction as stored and as made here
 
 
@@ -117,7 +118,7 @@ def package_of(version: Version, model: str) -> str:
         digest = _hash(patch) if patch else "committed"
         if tags.get("patch", digest) != digest:
             raise Refused(f"version {version.number} of {model}: its {PATCH} is not the one that was recorded")
-        folder = ARTIFACTS / ".code" / f"{tags['commit'][:12]}_{digest[:12]}"
+        folder = CODE / f"{tags['commit'][:12]}_{digest[:12]}"
         return package_at(tags["commit"], patch, version.module, tags.get("code"), folder)
 
 

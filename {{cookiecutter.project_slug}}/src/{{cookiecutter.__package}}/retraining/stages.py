@@ -127,14 +127,12 @@ def checked_out(project: Path) -> str:
     return ""
 
 
-def refill_cache() -> None:
-    """Copy into DVC's cache the snapshots, and the outputs of every stage that is up to date."""
-    with repository() as repo:
-        track(repo)
-        stale = repo.status()
-        for stage in repo.index.stages:
-            if stage.addressing not in stale:
-                repo.commit(stage.addressing, force=True)
+def refill_cache(repo: Repo) -> None:
+    """Copy into DVC's cache the outputs of every stage that is up to date."""
+    stale = repo.status()
+    for stage in repo.index.stages:
+        if stage.addressing not in stale:
+            repo.commit(stage.addressing, force=True)
 
 
 def cached_files() -> list[Path]:
