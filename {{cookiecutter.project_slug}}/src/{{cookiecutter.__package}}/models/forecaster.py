@@ -1,6 +1,7 @@
 """Forecast many series with prediction intervals: one global model, applied recursively with mlforecast."""
 
 import warnings
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -81,6 +82,32 @@ def predict(estimator: "Forecaster", rows: pd.DataFrame) -> pd.DataFrame:
     return estimator.predict(rows)
 
 
+def update(estimator: "Forecaster", rows: pd.DataFrame, table: Table) -> "Forecaster":
+    """Return the forecaster with the last values of every series in these rows; nothing is fitted again."""
+    newer = copy(estimator)
+    newer.keep_histories(rows, table)
+    return newer
+
+
+def future_requests(estimator: "Forecaster", periods: int | None) -> pd.DataFrame:
+    """Return a row for each series and each of its next periods, by default the horizon; raise BadRows beyond it."""
+    if not 1 <= (periods or 1) <= estimator.horizon:
+        raise BadRows(f"the forecast is for 1 to {estimator.horizon} periods: set `horizon` in params.yaml")
+    names = {estimator.group: estimator.names_} if estimator.group else {}
+    rows = estimator.expand_horizon(pd.DataFrame(names, index=range(len(estimator.names_))))
+    step = rows.groupby(level=0).cumcount()
+    return rows[step < (periods or estimator.horizon)].reset_index(drop=True)
+
+
+def expand_requests(estimator: "Forecaster", rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows; one without a time becomes a row for each time of the horizon; raise BadRows."""
+    timeless = rows[estimator.time].isna()
+    if not timeless.any():
+        return rows
+    many = pd.concat([rows[~timeless], estimator.expand_horizon(rows[timeless])])
+    return many.sort_index(kind="stable").reset_index(drop=True)
+
+
 def prediction_responses(estimator: "Forecaster", rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the service's response to each row: the forecast for its time or, without one, for the whole horizon.
 
@@ -148,12 +175,7 @@ class Forecaster(BaseEstimator):
         Raises:
             Refused: No series has MIN_HISTORY values, or all are too short for the model's lags.
         """
-        series = seasons.trimmed(seasons.wide(rows, table, self.frequency))
-        series = {name: own for name, own in series.items() if own.notna().sum() >= MIN_HISTORY}
-        if not series:
-            raise Refused(f"no series of table {table.name} has {MIN_HISTORY} values to learn from: load more rows")
-        self.names_, self.last_times_ = list(series), [own.index[-1].isoformat() for own in series.values()]
-        self.last_values_ = [own.to_numpy()[-self._grid.window :] for own in series.values()]
+        series = self.keep_histories(rows, table)
         self.half_widths_ = np.sqrt(np.arange(1, self.horizon + 1)) * 2.0  # a random walk's, until calibrated
         covariates = bool(table.features) and self.method == METHODS[0]
         self.encoder_ = tabular.encoder(rows, table, "continuous") if covariates else None
@@ -162,6 +184,16 @@ class Forecaster(BaseEstimator):
         if self.method == METHODS[0]:
             self._fit_model(rows, table, series, params)
         return self
+
+    def keep_histories(self, rows: pd.DataFrame, table: Table) -> dict[str, pd.Series]:
+        """Keep the last values of every series, and return each series; raise Refused if all are too short."""
+        series = seasons.trimmed(seasons.wide(rows, table, self.frequency))
+        series = {name: own for name, own in series.items() if own.notna().sum() >= MIN_HISTORY}
+        if not series:
+            raise Refused(f"no series of table {table.name} has {MIN_HISTORY} values to learn from: load more rows")
+        self.names_, self.last_times_ = list(series), [own.index[-1].isoformat() for own in series.values()]
+        self.last_values_ = [own.to_numpy()[-self._grid.window :] for own in series.values()]
+        return series
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return `prediction`, `low` and `high` at each row's time; raise BadRows."""

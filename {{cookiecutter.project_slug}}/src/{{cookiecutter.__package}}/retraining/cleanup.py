@@ -66,5 +66,5 @@ def needed_names() -> set[str]:
     for model in registered_models():
         for version in versions(model):
             with run_artifacts(model, version.number) as files:
-                needed |= stages.used_names([files / "raw.dvc"])
+                needed |= stages.used_names([files / "raw.dvc", *files.glob("refit/*/raw.dvc")])
     return needed

@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def retrain(names: list[str], reason: str, *, unattended: bool = False) -> list[
 
 def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -> Outcome:
     """Record, judge and, if it is good, promote what the stages made: each only if it has not been done yet."""
-    from ..registry import deployments, versions
+    from ..registry import deployments, refits, versions
     from ..training.evaluate import read_scores
     from . import gate
 
@@ -96,12 +96,14 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
         return Outcome(model.name, "unchanged", version, f"version {version} serves already")
     verdict = gate.judge(model, version, unattended=unattended)
     _publish(model, version, verdict)
+    refitted = refits.add_refit(model, version) if verdict.promote else ""
     if verdict.promote:
         deployments.promote(model.name, version, f"{reason}; {verdict.reason}")
     if verdict.final:
         versions.mark_judged(model, version)
     if verdict.promote:
-        return Outcome(model.name, "promoted", version, f"version {version} serves: {verdict.reason}")
+        words = f"version {version} serves{refitted and ', '}{refitted}: {verdict.reason}"
+        return Outcome(model.name, "promoted", version, words)
     state, again = ("kept", "") if verdict.final else ("waiting", "; it is judged again next time")
     return Outcome(model.name, state, version, f"version {version} is not promoted: {verdict.reason}{again}")
 
@@ -156,7 +158,7 @@ def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: 
         model, made_of = load_model(name), provenance.current(name)
         limits(model)  # refused before anything is trained
         stages.recompute(model, stale, repo)
-        outcome = settle(model, made_of, reason, unattended)
+        outcome = _updated(model, settle(model, made_of, reason, unattended))
         if outcome.state != "waiting":
             mark_unchanged(name, block, outcome.version)
         return outcome
@@ -165,6 +167,14 @@ def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: 
     except Exception as error:  # a model is somebody's code and may raise anything
         traceback.print_exc(file=sys.stderr)
         return Outcome(name, "failed", None, f"failed: {type(error).__name__}: {first_line(error)}")
+
+
+def _updated(model: "Model", outcome: Outcome) -> Outcome:
+    """Bring a champion that stays up to date with the newest rows, and return the outcome with what came of it."""
+    from ..registry import refits
+
+    words = refits.update_champion(model) if outcome.state != "promoted" else ""
+    return replace(outcome, message=f"{outcome.message}; {words}") if words else outcome
 
 
 def _publish(model: "Model", version: str, verdict: "Verdict") -> None:
