@@ -77,9 +77,9 @@ def model(request, trained):
 
 @pytest.fixture
 def champion(model):
-    """The folder of the version that serves."""
+    """The folder of what serves."""
     versions = import_module(f"{PACKAGE}.registry.versions")
-    return versions.version_folder(model.name, versions.champion(model.name))
+    return versions.served_folder(model.name, versions.champion(model.name))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from .git import has_commit
 from .model_code import code_hash, package_at
 from .provenance import PATCH
 from .settings import PROJECT
-from .versions import Version, get_version, run_artifacts, served_folder, version_folder
+from .versions import REFIT, Version, get_version, run_artifacts, served_folder, version_folder
 
 CODE = ARTIFACTS / ".code"  # of versions made with other code than today's: a folder for each commit and patch
 TOLERANCE = 1e-9  # between an example's prediction as stored and as made here
@@ -61,7 +61,9 @@ class LoadedVersion:
         """
         own = optional(self.module, "future_requests")
         if not own:
-            raise BadRows(f"{self.model} version {self.number} forecasts no series: ask it with rows, by `just predict`")
+            raise BadRows(
+                f"{self.model} version {self.number} forecasts no series: ask it with rows, by `just predict`"
+            )
         requests = own(self.estimator, periods)
         kinds = {column.name: column.kind for column in self.signature.inputs}
         numbers = [name for name in requests if kinds.get(name) == "number"]  # the names of series are texts
@@ -113,9 +115,15 @@ def load_version(model: str, number: str) -> LoadedVersion:
     return _loaded(model, number, version_folder(model, number))
 
 
-def load_served(model: str, number: str) -> LoadedVersion:
-    """Return a version as it serves, fitted on all rows if it was, and verified to predict its own examples."""
-    version = _loaded(model, number, served_folder(model, number))
+def load_served(model: str, number: str, tag: str = REFIT) -> LoadedVersion:
+    """Return a version as it serves, fitted on all rows if it was, and verified to predict its own examples.
+
+    Args:
+        model: The model's name.
+        number: The version's number.
+        tag: FITTED for what it served with before any update.
+    """
+    version = _loaded(model, number, served_folder(model, number, tag))
     version.verify_examples()
     return version
 

@@ -16,7 +16,7 @@ from ..training.modules import optional
 from . import provenance
 from .loading import LoadedVersion, load_served, running_code
 from .settings import PROJECT
-from .versions import add_files, champion_version, fingerprint, get_version, refit_name, set_tags
+from .versions import FITTED, REFIT, add_files, champion_version, fingerprint, get_version, refit_name, set_tags
 
 if TYPE_CHECKING:
     from ..training.contract import Model
@@ -30,17 +30,18 @@ def add_refit(model: "Model", number: str) -> str:
     It must be the version that is in the model's workspace. Else, or where the refit is not close to it, the version
     serves as it was scored.
     """
-    tags = get_version(model.name, number).tags
-    if not refit.is_refitted(model) or "refit" in tags:
+    version = get_version(model.name, number)
+    tags = version.tags
+    if not refit.is_refitted(model) or REFIT in tags:
         return ""
     try:
-        if fingerprint(model) != tags["fingerprint"] or running_code(model.name) != tags.get("code"):
-            raise Refused("it is not what was trained here last: retrain")
+        if fingerprint(model) != tags["fingerprint"] or running_code(version.module) != tags.get("code"):
+            raise Refused("it is not what was trained here last")
         refit.refit(model)
     except (OSError, Refused) as reason:
         return f"without the held-out rows, which no refit could add: {reason}"
     rows = json.loads(model.files.table_facts.read_text(encoding="utf-8"))["sha256"]
-    set_tags(model.name, number, {"fitted": _record(model, number, model.files.refit, rows)})
+    set_tags(model.name, number, {FITTED: _record(model, number, model.files.refit, rows)})
     return "fitted again on all rows"
 
 
@@ -56,9 +57,10 @@ def update_champion(model: "Model") -> str:
         if version.tags.get("refit_rows") == content_hash(rows):
             return ""
         served = load_served(model.name, version.number)
+        fitted = load_served(model.name, version.number, FITTED)  # so that a file depends on its rows only
         if not (update := optional(served.module, "update")):
             return ""
-        newer = replace(served, estimator=update(served.estimator, rows, model.table))
+        newer = replace(fitted, estimator=update(fitted.estimator, rows, model.table))
         _check_forecasts(served, newer)
     except Refused as reason:
         return f"version {version.number} serves on with the rows it knows: {reason}"
@@ -75,7 +77,7 @@ def _record(model: "Model", number: str, folder: Path, rows: str) -> str:
     kept = [folder / artifact.FILE, folder / artifact.SIGNATURE, ROOT / provenance.LOCKS["raw.dvc"]]
     add_files(model.name, number, [file for file in kept if file.exists()], refit_name(digest))
     data = {name: entry["sha256"] for name, entry in locked().items()}
-    set_tags(model.name, number, {"refit": digest, "refit_data": json.dumps(data), "refit_rows": rows})
+    set_tags(model.name, number, {REFIT: digest, "refit_data": json.dumps(data), "refit_rows": rows})
     return digest
 
 

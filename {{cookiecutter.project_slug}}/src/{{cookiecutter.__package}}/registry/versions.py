@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # a rollback waits for neither
     from .provenance import Provenance
 
 CHAMPION, PREVIOUS = "champion", "previous"  # aliases: the version that serves, and the one before
+REFIT, FITTED = "refit", "fitted"  # tags: the SHA-256 of what a version serves with, and of that before any update
 YOUNG = 3600  # seconds in which a run without a version may still get one
 
 
@@ -189,9 +190,9 @@ def version_folder(model: str, number: str) -> Path:
     return _model_folder(model, found, "model", found.tags["sha256"])
 
 
-def served_folder(model: str, number: str) -> Path:
-    """Return the same of what the version serves with: its refit on all rows, or itself if it has none."""
-    digest = (found := get_version(model, number)).tags.get("refit")
+def served_folder(model: str, number: str, tag: str = REFIT) -> Path:
+    """Return the same of what the version serves with, or served with first: its refit, or itself if it has none."""
+    digest = (found := get_version(model, number)).tags.get(tag)
     return _model_folder(model, found, refit_name(digest), digest) if digest else version_folder(model, number)
 
 
@@ -214,7 +215,9 @@ def _model_folder(model: str, found: Version, part: str, digest: str) -> Path:
                 for file in fetched.iterdir():
                     file.replace(folder / file.name)
     if not artifact.holds(folder, digest):
-        raise Refused(f"{model} version {found.number}: its model file is missing or not the recorded one; serve another")
+        raise Refused(
+            f"{model} version {found.number}: its model file is missing or not the recorded one; serve another"
+        )
     return folder
 
 

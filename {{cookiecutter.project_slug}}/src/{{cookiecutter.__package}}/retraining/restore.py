@@ -13,7 +13,7 @@ from ..datasets.catalog import snapshot_path, write_lock
 from ..registry import provenance
 from ..registry.git import git, has_commit
 from ..registry.settings import PROJECT
-from ..registry.versions import Version, get_version, refit_name, run_artifacts
+from ..registry.versions import FITTED, REFIT, Version, get_version, refit_name, run_artifacts
 from ..training import artifact
 from .stages import checked_out, leaves
 
@@ -117,8 +117,8 @@ def run_stages(project: Path, version: Version, model: str, stage: str = "") -> 
 def refit_differences(project: Path, files: Path, version: Version, model: str) -> list[str]:
     """Make what the version serves with again, its refit and the newest update of that; return where they differ."""
     tags, changed = version.tags, []
-    steps = {"refit": tags["fitted"]} if "fitted" in tags else {}
-    steps |= {"update": tags["refit"]} if tags.get("refit") != tags.get("fitted") else {}
+    steps = {"refit": tags[FITTED]} if FITTED in tags else {}
+    steps |= {"update": tags[REFIT]} if tags.get(REFIT) != tags.get(FITTED) else {}
     for stage, wanted in steps.items():
         if stage == "update":
             data = json.loads(tags["refit_data"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .. import Refused, first_line
 from ..registry.loading import LoadedVersion, load_served, running_code
-from ..registry.versions import Version, champion_version
+from ..registry.versions import REFIT, Version, champion_version
 from ..training.params import module_name
 
 log = logging.getLogger(__name__)
@@ -58,4 +58,4 @@ class ServedModels:
 
 def _is_same(loaded: LoadedVersion, found: Version) -> bool:
     """Return whether the version is loaded, and as it serves now: a refit may have been added since."""
-    return (loaded.number, loaded.signature.sha256) == (found.number, found.tags.get("refit", found.tags["sha256"]))
+    return (loaded.number, loaded.signature.sha256) == (found.number, found.tags.get(REFIT, found.tags["sha256"]))
