@@ -136,7 +136,7 @@ def test_a_champion_that_cannot_be_loaded_is_told_in_one_line_and_counted(model,
     def broken(name, number):
         raise OSError("two\nlines")
 
-    monkeypatch.setattr(served_models, "load_version", broken)
+    monkeypatch.setattr(served_models, "load_served", broken)
     with TestClient(app.create_app()) as service:
         assert service.get("/ready").status_code == 503
         assert service.get("/ready").json()["errors"][model.name] == "OSError: two"
