@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 PACKAGE = "{{ cookiecutter.__package }}"
+artifact = import_module(f"{PACKAGE}.training.artifact")
 loading = import_module(f"{PACKAGE}.registry.loading")
 modules = import_module(f"{PACKAGE}.training.modules")
 refit = import_module(f"{PACKAGE}.training.refit")
@@ -115,3 +116,13 @@ def test_a_refit_that_is_not_close_to_what_was_judged_does_not_serve(refitted, m
 
     assert "on the held-out rows, wanted at most" in refits.add_refit(refitted, known.number)
     assert versions.champion_version(refitted.name).tags["refit"]
+
+
+def test_a_damaged_refit_is_made_again(refitted):
+    number, before = versions.champion(refitted.name), versions.champion_version(refitted.name).tags["refit"]
+    file = versions.served_folder(refitted.name, number) / artifact.FILE
+    file.write_bytes(b"damaged")
+
+    assert "was damaged; it serves" in refits.mend_refit(refitted, number)
+    assert served(refitted).signature.sha256 == before
+    assert refits.mend_refit(refitted, number) == ""

@@ -16,7 +16,17 @@ from ..training.modules import optional
 from . import provenance
 from .loading import LoadedVersion, load_served, running_code
 from .settings import PROJECT
-from .versions import FITTED, REFIT, add_files, champion_version, fingerprint, get_version, refit_name, set_tags
+from .versions import (
+    FITTED,
+    REFIT,
+    add_files,
+    champion_version,
+    fingerprint,
+    get_version,
+    refit_name,
+    served_folder,
+    set_tags,
+)
 
 if TYPE_CHECKING:
     from ..training.contract import Model
@@ -32,7 +42,7 @@ def add_refit(model: "Model", number: str) -> str:
     """
     version = get_version(model.name, number)
     tags = version.tags
-    if not refit.is_refitted(model) or REFIT in tags:
+    if not refit.is_refitted(model) or tags.get(REFIT):
         return ""
     try:
         if fingerprint(model) != tags["fingerprint"] or running_code(version.module) != tags.get("code"):
@@ -69,6 +79,18 @@ def update_champion(model: "Model") -> str:
         refit.save_update(newer.signature, newer.module, newer.estimator, Path(scratch), newer.trusted, packages)
         _record(model, version.number, Path(scratch), content_hash(rows))
     return f"version {version.number} knows the newest rows"
+
+
+def mend_refit(model: "Model", number: str) -> str:
+    """Let a version whose refit was damaged serve with a new one, or as it was judged; return that in words, if so."""
+    try:
+        served_folder(model.name, number)
+        return ""
+    except Refused:
+        set_tags(model.name, number, {REFIT: "", FITTED: "", "refit_rows": ""})
+        return (
+            f"what version {number} serves with was damaged; it serves {add_refit(model, number) or 'as it was judged'}"
+        )
 
 
 def _record(model: "Model", number: str, folder: Path, rows: str) -> str:

@@ -117,7 +117,7 @@ def run_stages(project: Path, version: Version, model: str, stage: str = "") -> 
 def refit_differences(project: Path, files: Path, version: Version, model: str) -> list[str]:
     """Make what the version serves with again, its refit and the newest update of that; return where they differ."""
     tags, changed = version.tags, []
-    steps = {"refit": tags[FITTED]} if FITTED in tags else {}
+    steps = {"refit": tags[FITTED]} if tags.get(FITTED) else {}
     steps |= {"update": tags[REFIT]} if tags.get(REFIT) != tags.get(FITTED) else {}
     for stage, wanted in steps.items():
         if stage == "update":

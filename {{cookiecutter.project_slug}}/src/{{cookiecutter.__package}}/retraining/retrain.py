@@ -110,7 +110,7 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
 
 def mend_champion(model: "Model") -> str:
     """Put the champion's model file back from the workspace if it was damaged; return why it cannot, if so."""
-    from ..registry import versions
+    from ..registry import refits, versions
     from ..training import artifact
 
     number = versions.champion(model.name)
@@ -122,6 +122,8 @@ def mend_champion(model: "Model") -> str:
             return str(refusal)
         versions.add_files(model.name, number, list(model.files.model.iterdir()), "model")
         print(f"{model.name}: the model file of version {number} was damaged: put back from artifacts/", flush=True)
+    if number and (words := refits.mend_refit(model, number)):
+        print(f"{model.name}: {words}", flush=True)
     return ""
 
 
@@ -140,8 +142,8 @@ def mark_unchanged(name: str, block: dict, version: str | None) -> None:
     from ..registry import versions
 
     champion = versions.champion(name)
-    folder = versions.version_folder(name, champion) if champion else None
-    files = [str(file.relative_to(ROOT)) for file in folder.iterdir()] if folder else []
+    folders = {versions.version_folder(name, champion), versions.served_folder(name, champion)} if champion else ()
+    files = sorted(str(file.relative_to(ROOT)) for folder in folders for file in folder.iterdir())
     mark = {"version": version, "state": _state_hash(name, block), "files": _file_facts(files)}
     Workspace(name).settled.write_text(json.dumps(mark), encoding="utf-8")
 

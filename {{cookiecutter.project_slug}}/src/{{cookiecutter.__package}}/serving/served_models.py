@@ -58,4 +58,4 @@ class ServedModels:
 
 def _is_same(loaded: LoadedVersion, found: Version) -> bool:
     """Return whether the version is loaded, and as it serves now: a refit may have been added since."""
-    return (loaded.number, loaded.signature.sha256) == (found.number, found.tags.get(REFIT, found.tags["sha256"]))
+    return (loaded.number, loaded.signature.sha256) == (found.number, found.tags.get(REFIT) or found.tags["sha256"])
