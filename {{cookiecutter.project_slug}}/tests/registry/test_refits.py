@@ -119,10 +119,10 @@ def test_a_refit_that_is_not_close_to_what_was_judged_does_not_serve(refitted, m
 
 
 def test_a_damaged_refit_is_made_again(refitted):
-    number, before = versions.champion(refitted.name), versions.champion_version(refitted.name).tags["refit"]
+    number, fitted = versions.champion(refitted.name), versions.champion_version(refitted.name).tags["fitted"]
     file = versions.served_folder(refitted.name, number) / artifact.FILE
     file.write_bytes(b"damaged")
 
     assert "was damaged; it serves" in refits.mend_refit(refitted, number)
-    assert served(refitted).signature.sha256 == before
+    assert served(refitted).signature.sha256 == fitted
     assert refits.mend_refit(refitted, number) == ""
