@@ -8,9 +8,7 @@ put into the project, so that `git reset --hard` undoes all of it.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -67,9 +65,9 @@ def upgrade(copy: Path, project: Path, context: dict[str, Any], run: dict[str, A
             if problem:
                 raise Refusal(problem)
             apply_merge(repository, merge, scratch)
-    tell(report(merge, state, record, preview))
+    print(report(merge, state, record, preview))
     if preview:
-        tell(f"An upgrade now would be refused: {problem}." if problem else "Nothing was changed.")
+        print(f"An upgrade now would be refused: {problem}." if problem else "Nothing was changed.")
     return CONFLICTS if merge.stages and not preview else CLEAN
 
 
@@ -91,11 +89,3 @@ def render_recorded(copy: Path, project: Path, state: dict[str, Any] | None, scr
     base = render_base(copy, state["template"], scratch / "base")
     shutil.copyfile(project / STATE, base / STATE)
     return base
-
-
-def tell(text: str) -> None:
-    """Print a text; nobody reading it any more (`| head -1`) is no error: the merge is in place by then."""
-    try:
-        print(text, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -76,7 +76,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params += "  second:\n    module: classifier\n    target: large\n    leaves: 4\n"
     source = TREE / "src" / "{{cookiecutter.__package}}"
     shutil.copy(source / "models" / "forecaster.py", package / "models")
-    shutil.copy(source / "features" / "seasons.py", package / "features")
+    for name in ("direct_forecasts", "former_seasons", "seasons", "simple_forecasts"):
+        shutil.copy(source / "features" / f"{name}.py", package / "features")
     shutil.copy(source / "models" / "image_classifier.py", package / "models")
     shutil.copy(source / "datasets" / "images.py", package / "datasets")
     shutil.copy(TREE / "data" / "sample" / "employment.forecasting.csv", made / "data" / "sample" / "employment.csv")
@@ -100,7 +101,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (package / "data.py").write_text(own + "\nTABLES += series.TABLES + scans.TABLES\n", encoding="utf-8")
     params += "  forecaster:\n    table: employment\n  image_classifier:\n    table: digits\n"
     (made / "params.yaml").write_text(params, encoding="utf-8")
-    assert project.run("uv", "add", "mlforecast", "pillow").returncode == 0
+    assert project.run("uv", "add", "pillow").returncode == 0
     project.commit("Three more models")
     return project
 

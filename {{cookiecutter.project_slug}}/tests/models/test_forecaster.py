@@ -1,5 +1,6 @@
 """Forecasts: nothing of the future is known, rows do not depend on each other, gaps and late starts are bridged."""
 
+import warnings
 from importlib import import_module
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 columns = import_module(f"{PACKAGE}.datasets.columns")
+artifact = import_module(f"{PACKAGE}.training.artifact")
 forecaster = import_module(f"{PACKAGE}.models.forecaster")
 seasons = import_module(f"{PACKAGE}.features.seasons")
 table_module = import_module(f"{PACKAGE}.datasets.table")
@@ -28,12 +30,23 @@ def series(count=10, months=96, noise=3.0, season=20.0):
     return pd.concat(parts).sort_values(["month", "shop"], ignore_index=True)
 
 
-def prepared(rows):
-    """Return the table, a model of the rows that are not held out, and the requests for those that are."""
+def declared(rows):
     schema = pa.DataFrameSchema({name: pa.Column() for name in rows})
-    table = table_module.Table("t", lambda: rows, schema, "sold", ("shop", "month"), time="month", group="shop")
+    return table_module.Table("t", lambda: rows, schema, "sold", ("shop", "month"), time="month", group="shop")
+
+
+def prepared(rows, params=PARAMS):
+    """Return the table, a model of the rows that are not held out, and the requests for those that are."""
+    table = declared(rows)
     held = table_module.is_holdout(table, rows)
-    return table, forecaster.fit(rows[~held], table, PARAMS), forecaster.prediction_requests(rows, held, table, PARAMS)
+    return table, forecaster.fit(rows[~held], table, params), forecaster.prediction_requests(rows, held, table, params)
+
+
+def asked(model, *records):
+    """Return the forecasts of each record without a time, `(records, horizon)`."""
+    rows = pd.DataFrame.from_records(records)
+    answers = forecaster.prediction_responses(model, rows.assign(month=pd.NaT))
+    return np.array([[step["prediction"] for step in answer["forecast"]] for answer in answers])
 
 
 def mase(rows):
@@ -158,3 +171,133 @@ def test_times_without_a_frequency_are_named():
     times = pd.Series(pd.to_datetime(["2021-01-01 00:00:05", "2021-01-03 07:11:13"]), name="seen")
     with pytest.raises(package.Refused, match="'seen' has no regular frequency"):
         seasons.infer_frequency(times)
+
+
+def hours(days=70):
+    """Hourly values of two series with a day, and a week in which the weekend is quiet."""
+    at, random = pd.date_range("2024-01-01", periods=24 * days, freq="h"), np.random.default_rng(0)
+    busy = np.where(at.day_of_week < 5, 30, 5) * (1 + np.sin(at.hour * np.pi / 12))
+    parts = [
+        pd.DataFrame({"shop": shop, "month": at, "sold": busy * size + random.normal(10, 1, len(at))})
+        for shop, size in {"a": 1.0, "b": 3.0}.items()
+    ]
+    return pd.concat(parts).sort_values(["month", "shop"], ignore_index=True)
+
+
+def test_hours_have_a_day_and_a_week():
+    rows = hours()
+    table, model, requests = prepared(rows)
+    ours = forecaster.losses(requests, forecaster.predict(model, requests), table).mean()
+    held = table_module.is_holdout(table, rows)
+    simple = forecaster.baselines(rows[~held], table, PARAMS)["seasonal naive"]
+
+    assert ours < 0.5 * forecaster.losses(requests, forecaster.predict(simple, requests), table).mean()
+
+
+def test_of_what_is_never_below_zero_no_forecast_is_and_no_interval():
+    rows = series(season=5.0)
+    counts = rows.assign(sold=(rows["sold"] - 101).clip(lower=0).round())
+    _, model, requests = prepared(counts)
+    found = forecaster.predict(model, requests)
+
+    assert (counts["sold"] == 0).any()
+    assert found.min(axis=None) == 0
+    _, model, requests = prepared(rows.assign(sold=rows["sold"] - 101))
+    assert forecaster.predict(model, requests)["low"].min() < 0
+
+
+def test_a_row_that_is_not_there_is_a_gap_or_a_zero_as_declared():
+    rows = series(count=3, season=5.0)
+    rows = rows[(rows["shop"] != "shop 1") | (rows["month"].dt.month == 1)]  # sold in January only
+    year = {}
+    for gaps in ("missing", "zero"):
+        model = forecaster.fit(rows, declared(rows), forecaster.Params(rounds=30, gaps=gaps))
+        year[gaps] = asked(model, {"shop": "shop 1"})[0]
+
+    assert year["zero"][1:].mean() < 0.3 * year["missing"][1:].mean()  # the last value is that of December: 0
+    assert year["missing"].min() > 80
+
+
+def test_a_covariate_acts_on_its_own_step():
+    rows = series(count=6)
+    rows["closed"] = np.random.default_rng(1).random(len(rows)) < 0.15
+    rows["weather"] = np.random.default_rng(2).choice(["rain", "sun"], len(rows))
+    rows["sold"] -= 60 * rows["closed"]
+    _, model, requests = prepared(rows)
+    same = requests[requests["history_end"] == requests["history_end"].min()]
+    one = same["shop"] == "shop 2"
+    shut = forecaster.predict(model, same.assign(closed=one & (same["steps_ahead"] == 5)))["prediction"]
+    apart = forecaster.predict(model, same.assign(closed=False))["prediction"] - shut
+
+    assert apart[one & (same["steps_ahead"] == 5)].item() > 20
+    assert (apart[~one | (same["steps_ahead"] != 5)] == 0).all()
+
+
+def test_the_histories_are_brought_up_to_date_without_a_fit():
+    rows = series()
+    table, newest = declared(rows), rows["month"] > "2017-06-01"
+    known = rows["shop"] != "shop 9"
+    model = forecaster.fit(rows[~newest & known], table, PARAMS)
+    before = forecaster.prediction_responses(model, pd.DataFrame({"shop": ["shop 3"], "month": [pd.NaT]}))
+    newer = forecaster.update(model, rows, table)
+    after = forecaster.prediction_responses(newer, pd.DataFrame({"shop": ["shop 3", "shop 9"], "month": pd.NaT}))
+
+    assert before[0]["forecast"][0]["month"].startswith("2017-07-01")
+    assert [each["forecast"][0]["month"][:10] for each in after] == ["2018-01-01"] * 2  # shop 9 is new
+    np.testing.assert_array_equal(newer.weights_, model.weights_)
+    assert newer.trees_ is model.trees_
+    assert before == forecaster.prediction_responses(model, pd.DataFrame({"shop": ["shop 3"], "month": [pd.NaT]}))
+    own = rows[rows["shop"] == "shop 3"]
+    sent = {"shop": "shop 3", "history": own["sold"].tolist(), "history_end": own["month"].max()}
+    np.testing.assert_array_equal(asked(newer, {"shop": "shop 3"}), asked(model, sent))
+
+
+def test_a_series_of_which_nothing_is_new_keeps_its_history():
+    rows = series()
+    table = declared(rows)
+    model = forecaster.fit(rows, table, PARAMS)
+    newer = forecaster.update(model, rows[rows["shop"] != "shop 4"], table)
+
+    np.testing.assert_array_equal(asked(newer, {"shop": "shop 4"}), asked(model, {"shop": "shop 4"}))
+
+
+@pytest.mark.parametrize("months", [4, 9, 20])
+def test_short_constant_and_new_series_are_forecast_without_a_warning(months):
+    rows = series(count=4, months=months)
+    rows.loc[rows["shop"] == "shop 2", "sold"] = 7.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = forecaster.fit(rows, declared(rows), PARAMS)
+        new = {"shop": "new", "history": [1.0, None, 3.0, 5.0], "history_end": pd.Timestamp("2020-01-01")}
+        found = asked(model, {"shop": "shop 2"}, {"shop": "shop 1"}, new)
+
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[0], 7.0, rtol=1e-9)
+
+
+def test_two_fits_of_the_same_rows_give_the_same_file(tmp_path):
+    rows = series(count=3)
+    described = {"model": "m", "table": "t", "inputs": [], "examples": [], "predictions": []}
+    for name in ("one", "other"):
+        model = forecaster.fit(rows, declared(rows), PARAMS)
+        artifact.save(tmp_path / name, model, described, forecaster.TRUSTED)
+
+    one, other = ((tmp_path / name / artifact.FILE).read_bytes() for name in ("one", "other"))
+    assert one == other
+
+
+def test_where_histories_would_be_too_many_whole_origins_are_left_out(monkeypatch):
+    rows = series(months=150)
+    table, held = declared(rows), rows["month"] > "2018-06-01"
+    whole = forecaster.prediction_requests(rows, held, table, PARAMS)
+    monkeypatch.setattr(seasons, "MAX_VALUES", 120 * len(whole) // 2)
+    fewer = forecaster.prediction_requests(rows, held, table, PARAMS)
+
+    kept = set(fewer["history_end"])
+    assert len(kept) == 2
+    pd.testing.assert_frame_equal(fewer, whole[whole["history_end"].isin(kept)])
+
+
+def test_what_forecasters_of_release_0_3_took_from_seasons_is_still_there():
+    with pytest.warns(FutureWarning, match="filled is removed in 0.6"):
+        np.testing.assert_array_equal(seasons.filled(np.array([np.nan, 1.0, np.nan, 3.0])), [1, 1, 2, 3])

@@ -1,5 +1,6 @@
 """Series on a regular time grid, and the requests, losses, metrics and plots of models that forecast them."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -8,6 +9,7 @@ import pandas as pd
 
 from .. import BadRows, Refused
 from ..datasets.table import Table
+from . import former_seasons
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,10 +20,12 @@ SEASONS = {  # pandas frequency, coarsest first: season length in steps
     **{"YS-{month}": 1, "YE-{month}": 1, "QS-{month}": 4, "QE-{month}": 4, "MS": 12, "ME": 12, "W-{day}": 52},
     **{"B": 5, "D": 7, "h": 24, "30min": 48, "15min": 96, "5min": 12, "min": 60},
 }
+LONG_SEASONS = {"h": 168, "30min": 336, "15min": 672, "5min": 288, "min": 1440}  # a second season: the week, or the day
 HISTORY, END = "history", "history_end"  # inputs besides the table's columns: values, and the time of the last one
 SCALE, STEP = "naive_error", "steps_ahead"  # added to held-out rows for losses, metrics and plots
 MIN_HISTORY = 3  # values that a history must have
 MAX_STEPS = 100_000  # between the earliest and the latest time of one prediction
+MAX_VALUES = 40_000_000  # of all histories in the requests for held-out rows: 0.3 GB
 SHOWN = 12  # series plotted
 
 
@@ -47,19 +51,25 @@ class Frequency:
         return cls(frequency, season, params.horizon or (season if 4 <= season <= 24 else 12))
 
     @property
+    def long_season(self) -> int:
+        """Return the length of a second, longer season in steps; 0 if there is none."""
+        length = LONG_SEASONS.get(self.frequency, 0)
+        return length if length > self.season_length > 1 else 0
+
+    @property
     def window(self) -> int:
         """Return the number of last values of a history that are used."""
-        return max(3 * self.season_length, 40)
+        return max(3 * self.long_season, 4 * self.season_length, 120)
 
     @property
     def lags(self) -> list[int]:
-        """Return the lags used as features, in steps."""
+        """Return the lags that forecasters of release 0.3 use as features, in steps; removed in 0.6."""
         season = self.season_length
         return sorted({1, 2, 3, *(lag for lag in (season - 1, season, season + 1) if lag > 0)})
 
     @property
     def date_features(self) -> list[str]:
-        """Return the attributes of a timestamp used as features."""
+        """Return the attributes of a timestamp that forecasters of release 0.3 use; removed in 0.6."""
         known = {"Y": [], "Q": ["quarter"], "M": ["month"], "W": ["month"]}
         return known.get(self.frequency[0], ["hour", "dayofweek"] if self.frequency[-1] in "hn" else ["dayofweek"])
 
@@ -69,6 +79,15 @@ class History(NamedTuple):
 
     end: pd.Timestamp  # the time of the last value
     values: np.ndarray  # (steps,), one per step of the grid
+
+
+class Panel(NamedTuple):
+    """All series of a table on one time grid."""
+
+    times: pd.DatetimeIndex
+    names: list[str]
+    values: np.ndarray  # (times, series), NaN where a series has no value
+    rows: np.ndarray  # (times, series), the position of the row, -1 where there is none
 
 
 def infer_frequency(times: pd.Series) -> tuple[str, int]:
@@ -92,6 +111,14 @@ def infer_frequency(times: pd.Series) -> tuple[str, int]:
 
 
 rhythm = infer_frequency  # former name, removed in 0.5
+
+
+def __getattr__(name: str) -> Any:
+    """Return a function that forecasters of release 0.3 use, with a warning."""
+    if name.startswith("_") or not hasattr(former_seasons, name):
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    warnings.warn(f"features.seasons.{name} is removed in 0.6", FutureWarning, stacklevel=2)
+    return getattr(former_seasons, name)
 
 
 def _daily(times: pd.Series) -> bool:
@@ -136,35 +163,23 @@ def wide(rows: pd.DataFrame, table: Table, frequency: str) -> pd.DataFrame:
     return values.unstack("series").reindex(grid)
 
 
-def trimmed(values: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return each series of a `(times, series)` frame from its first to its last known value."""
-    return {
-        name: values[name].loc[values[name].first_valid_index() : values[name].last_valid_index()] for name in values
-    }
+def panel(rows: pd.DataFrame, table: Table, frequency: str, gaps: str = "missing") -> Panel:
+    """Return all series on one time grid.
 
-
-def filled(values: np.ndarray) -> np.ndarray:
-    """Return the values, `(steps,)`, with gaps interpolated linearly and missing ends set to the nearest value."""
-    known = np.flatnonzero(np.isfinite(values))
-    return np.interp(np.arange(len(values)), known, values[known])
-
-
-def long(histories: list[History], frequency: str, min_length: int) -> pd.DataFrame:
-    """Return histories in long format, with mlforecast's columns `unique_id` (the position), `ds` and `y`.
-
-    A history shorter than `min_length` is padded at its start with its first value.
+    Args:
+        rows: Rows of the table.
+        table: Names time, group and target.
+        frequency: The pandas frequency of the grid.
+        gaps: What it means that a series has no row at a time after its first one: the value is "missing", or "zero".
     """
-    padded = [(end, np.pad(own, (max(0, min_length - len(own)), 0), mode="edge")) for end, own in histories]
-    grids = [pd.date_range(end=end, periods=len(own), freq=frequency) for end, own in padded]
-    places = np.repeat(np.arange(len(padded)), [len(own) for _, own in padded])
-    return pd.DataFrame(
-        {"unique_id": places, "ds": np.concatenate(grids), "y": np.concatenate([own for _, own in padded])}
-    )
-
-
-def mean_absolute_change(histories: list[History]) -> np.ndarray:
-    """Return the mean absolute difference of consecutive values, `(histories,)`, positive also for constant ones."""
-    return np.array([max(np.abs(np.diff(values)).mean(), 1e-9) for _, values in histories])
+    values = wide(rows, table, frequency)
+    places = np.full(values.shape, -1)
+    at, series = values.index.get_indexer(naive(rows[table.time])), values.columns.get_indexer(names(rows, table))
+    places[at, series] = np.arange(len(rows))
+    found = values.to_numpy(float)
+    if gaps == "zero":
+        found = np.where(np.logical_or.accumulate(np.isfinite(found), axis=0) & ~np.isfinite(found), 0.0, found)
+    return Panel(values.index, list(values), found, places)
 
 
 def naive_error(values: np.ndarray, season: int) -> float:
@@ -183,19 +198,6 @@ def naive_error(values: np.ndarray, season: int) -> float:
             return float(error)
     level = np.nanmean(np.abs(values)) if np.isfinite(values).any() else 0
     return float(level) or 1.0
-
-
-def extrapolated(method: str, histories: list[History], count: int, season: int) -> np.ndarray:
-    """Return the naive, seasonal naive or drift forecast of `count` steps, `(histories, count)`."""
-    last = np.array([values[-1] for _, values in histories])  # (histories,)
-    ahead = np.arange(1, count + 1)  # (count,)
-    if method == "naive":
-        return np.repeat(last[:, None], count, axis=1)
-    if method == "drift":
-        slopes = [(values[-1] - values[0]) / (len(values) - 1) for _, values in histories]
-        return last[:, None] + np.outer(slopes, ahead)
-    cycles = [values[-season:] for _, values in histories]
-    return np.array([cycle[(ahead - 1) % len(cycle)] for cycle in cycles])
 
 
 def steps_between(ends: pd.Series, times: pd.Series, frequency: str) -> np.ndarray:
@@ -222,7 +224,7 @@ def prediction_requests(rows: pd.DataFrame, held: pd.Series, table: Table, param
     """Return the held-out rows with the history known at each forecast origin.
 
     The first origin is the last training time; the next ones follow one horizon apart. Rows of series with fewer than
-    MIN_HISTORY values at their origin are left out.
+    MIN_HISTORY values at their origin are left out, and whole origins where all histories would exceed MAX_VALUES.
 
     Args:
         rows: All rows of the table.
@@ -231,7 +233,7 @@ def prediction_requests(rows: pd.DataFrame, held: pd.Series, table: Table, param
         params: The parameters that set horizon and season.
 
     Returns:
-        The rows with `history` (list of floats, NaN in gaps), `history_end` (time of its last value), `naive_error`
+        The rows with `history` (an array of floats, NaN in gaps), `history_end` (time of its last value), `naive_error`
         (unit of the target) and `steps_ahead` (1 to horizon).
 
     Raises:
@@ -240,20 +242,36 @@ def prediction_requests(rows: pd.DataFrame, held: pd.Series, table: Table, param
     frequency = Frequency.of(rows[~held] if (~held).any() else rows, table, params)
     if clash := {HISTORY, END, SCALE, STEP} & set(rows):
         raise Refused(f"table {table.name} has a column {min(clash)!r}, a name the forecaster adds: rename the column")
-    values = wide(rows, table, frequency.frequency)  # (times, series)
-    times, series = naive(rows[table.time]), names(rows, table)
-    last = values.index.get_loc(times[~held].max()) if (~held).any() else 0  # position of the last training time
-    scales = {name: _scale(values[name].to_numpy(), last, frequency.season_length) for name in values}
-    requests = []
-    for i, time, name in zip(rows.index[held], times[held], series[held], strict=True):
-        position = values.index.get_loc(time)
-        origin = last + (position - last - 1) // frequency.horizon * frequency.horizon
-        history = values[name].to_numpy()[max(0, origin + 1 - frequency.window) : max(0, origin + 1)]  # (<= window,)
-        if np.isfinite(history).sum() >= MIN_HISTORY:
-            first = np.flatnonzero(np.isfinite(history))[0]
-            requests.append((i, values.index[origin], history[first:].tolist(), scales[name], position - origin))
-    added = pd.DataFrame(requests, columns=["row", END, HISTORY, SCALE, STEP]).set_index("row")
-    return rows.loc[added.index].assign(**{name: added[name] for name in added})
+    times, _, values, places = panel(rows, table, frequency.frequency, getattr(params, "gaps", "missing"))
+    known = ~held.to_numpy()
+    last = times.get_loc(naive(rows.loc[known, table.time]).max()) if known.any() else 0  # of the training times
+    at, series = np.nonzero((places >= 0) & ~np.append(known, False)[places])  # (rows,), the held-out ones
+    origins = last + (at - last - 1) // frequency.horizon * frequency.horizon
+    kept = _thinned(origins, frequency.window)
+    at, series, origins = at[kept], series[kept], origins[kept]
+    pairs, which = np.unique(origins * values.shape[1] + series, return_inverse=True)
+    origin_and_series = zip(*divmod(pairs, values.shape[1]), strict=True)
+    histories = [_history(values[:, place], origin, frequency.window) for origin, place in origin_and_series]
+    usable = np.array([np.isfinite(history).sum() >= MIN_HISTORY for history in histories], bool)[which]
+    at, series, origins, which = at[usable], series[usable], origins[usable], which[usable]
+    scales = np.array([_scale(each, last, frequency.season_length) for each in values.T])
+    asked = rows.iloc[places[at, series]].assign(**{END: times[origins], SCALE: scales[series], STEP: at - origins})
+    asked[HISTORY] = pd.Series([histories[pair] for pair in which], asked.index, object)
+    return asked.sort_index()
+
+
+def _thinned(origins: np.ndarray, window: int) -> np.ndarray:
+    """Return which rows to keep, all of some origins or none, so that their histories have at most MAX_VALUES."""
+    distinct, which = np.unique(origins, return_inverse=True)
+    every = -(-len(origins) * window // MAX_VALUES)
+    return (len(distinct) - 1 - which) % max(every, 1) == 0
+
+
+def _history(values: np.ndarray, origin: int, window: int) -> np.ndarray:
+    """Return the last values of a series up to an origin, from the first known one on, `(<= window,)`."""
+    history = values[max(0, origin + 1 - window) : max(0, origin + 1)]
+    known = np.flatnonzero(np.isfinite(history))
+    return history[known[0] :] if len(known) else history[:0]
 
 
 def _scale(values: np.ndarray, last: int, season: int) -> float:
