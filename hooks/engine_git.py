@@ -15,6 +15,8 @@ SETTINGS = {
     "core.fsmonitor": "false",
     "core.splitIndex": "false",
     "core.quotePath": "false",
+    "core.abbrev": "16",  # of the commits in conflict markers, which get names
+    "core.bigFileThreshold": "512m",  # larger ones would go to packs, and not be merged as text
     "merge.renames": "true",
     "merge.directoryRenames": "true",
     "rerere.enabled": "false",
@@ -71,9 +73,10 @@ def run_git(
 
 
 def first_error(printed: str) -> str:
-    """Return the first line that git marked as an error, or else its first line."""
+    """Return the first line that git marked as fatal or, if there is none, as an error, or else its first line."""
     lines = [line for line in printed.splitlines() if line.strip()]
-    return next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0] if lines else "")
+    marked = [line for mark in ("fatal:", "error:") for line in lines if line.startswith(mark)]
+    return (marked or lines or [""])[0]
 
 
 def git(folder: Path, *arguments: str, **options: Any) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from engine_git import IDENTITY, git, run_git
+from keep import list_files
 from outcome import Refusal
 from repository import Repository
 
@@ -39,16 +41,16 @@ def merge_trees(repository: Repository, base: Path, new: Path, scratch: Path, th
         theirs: The name of NEW's side in conflicts.
 
     Raises:
-        Refusal: If git is too old.
+        Refusal: If git is too old, or the template changes files that a submodule has the place of.
     """
+    refuse_in_submodules(repository, base, new)
     store = object_store(repository, scratch)
-    settings = settings_of_add(repository, scratch)
     trees = {"yours": f"{repository.head}^{{tree}}"}
     for name, folder in (("base", base), ("new", new)):
         worktree = scratch / f"{name}-tree"
         (worktree / repository.prefix).parent.mkdir(parents=True, exist_ok=True)
         folder.rename(worktree / repository.prefix)
-        trees[name] = write_tree(repository, worktree, scratch / "index", settings, store)
+        trees[name] = write_tree(repository, worktree, scratch / "index", store)
     before = repository.git("commit-tree", "-m", "base", trees["base"], **IDENTITY, **store)
     yours, other = (
         repository.git("commit-tree", "-p", before, "-m", name, trees[name], **IDENTITY, **store)[:16]
@@ -65,6 +67,31 @@ def merge_trees(repository: Repository, base: Path, new: Path, scratch: Path, th
     return merge
 
 
+def refuse_in_submodules(repository: Repository, base: Path, new: Path) -> None:
+    """Refuse to merge where a submodule of the user's has the place of files that the template adds or changes.
+
+    Those it leaves as they were are of no matter: the user has deleted them.
+
+    Raises:
+        Refusal: If there is such a file.
+    """
+    entries = repository.git("ls-tree", "-r", "-z", "--full-tree", repository.head).split("\0")[:-1]
+    for place in (entry.split("\t", 1)[1] for entry in entries if entry.startswith("160000")):
+        if not place.startswith(repository.prefix):
+            continue
+        inside = place.removeprefix(repository.prefix)
+        for path in list_files(new):
+            if f"{path}/".startswith(f"{inside}/") and not same_file(base / path, new / path):
+                raise Refusal(
+                    f"{place} is a submodule, and the template brings {path}: move the submodule, and run again"
+                )
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Return whether two files have the same content."""
+    return one.is_file() and one.read_bytes() == other.read_bytes()
+
+
 def object_store(repository: Repository, scratch: Path) -> dict[str, str]:
     """Return the environment in which git reads the repository's objects and writes new ones to the scratch folder."""
     (scratch / "objects").mkdir()
@@ -74,27 +101,15 @@ def object_store(repository: Repository, scratch: Path) -> dict[str, str]:
     return {"GIT_OBJECT_DIRECTORY": str(scratch / "objects"), "GIT_ALTERNATE_OBJECT_DIRECTORIES": objects}
 
 
-def settings_of_add(repository: Repository, scratch: Path) -> list[str]:
-    """Return git's options that make `git add` treat a rendered file as the repository treats its own."""
-    settings = ["-c", "core.safecrlf=false"]
-    if os.name != "nt":
-        settings += ["-c", "core.fileMode=true"]
-    attributes = [repository.top / ".gitattributes", repository.top / repository.prefix / ".gitattributes"]
-    if any(file.is_file() for file in attributes):
-        lines = [file.read_text("utf-8") for file in dict.fromkeys(attributes) if file.is_file()]
-        (scratch / "attributes").write_text("\n".join(lines), "utf-8")
-        settings += ["-c", f"core.attributesFile={scratch / 'attributes'}"]
-    return settings
-
-
-def write_tree(repository: Repository, worktree: Path, index: Path, settings: list[str], store: dict[str, str]) -> str:
+def write_tree(repository: Repository, worktree: Path, index: Path, store: dict[str, str]) -> str:
     """Return HEAD's tree with the project's folder replaced by that of another working tree.
+
+    Files are removed from the index after the others were added: the repository's `.gitattributes` are read from there.
 
     Args:
         repository: The user's repository.
         worktree: The other working tree.
         index: A temporary index.
-        settings: What `settings_of_add` returned.
         store: What `object_store` returned.
     """
     where = {
@@ -103,8 +118,14 @@ def write_tree(repository: Repository, worktree: Path, index: Path, settings: li
         "GIT_INDEX_FILE": str(index),
         "GIT_LITERAL_PATHSPECS": "1",
     } | store
+    settings = ["-c", "core.safecrlf=false"]
+    if os.name != "nt":
+        settings += ["-c", "core.fileMode=true"]
+    place = repository.prefix or "."
     git(worktree, "read-tree", "HEAD", **where)
-    git(worktree, *settings, "add", "-A", "-f", "--", repository.prefix or ".", **where)
+    git(worktree, *settings, "add", "--ignore-removal", "-f", "--", place, **where)
+    gone = run_git(worktree, "ls-files", "--deleted", "-z", "--", place, **where)[1]
+    git(worktree, "update-index", "--force-remove", "-z", "--stdin", data=gone, **where)
     return git(worktree, "write-tree", **where)
 
 
@@ -123,7 +144,7 @@ def label_paths(
         store: What `object_store` returned.
 
     Returns:
-        The same with the new names and a tree that has them; unchanged if one of them is in use.
+        The same with the new names, numbered if they are in use, and a tree that has them.
     """
     if not any(f"~{commit}" in described for commit in labels):
         return described
@@ -132,11 +153,9 @@ def label_paths(
     renamed = described
     for commit, name in labels.items():
         label = f"~{name.replace(' ', '-')}"
+        number = next(number for number in itertools.count(1) if f"{label}{number}" not in listed)
+        label += str(number) if label in listed else ""
         renamed, listed = (text.replace(f"~{commit}", label) for text in (renamed, listed))
-    paths = [PurePosixPath(entry.split("\t", 1)[1]) for entry in listed.split("\0")[:-1]]
-    folders = {folder for path in paths for folder in path.parents}
-    if len(set(paths)) < len(paths) or folders.intersection(paths):
-        return described
     where = {"GIT_INDEX_FILE": str(index)} | store
     repository.git("update-index", "-z", "--index-info", data=os.fsencode(listed), **where)
     return repository.git("write-tree", **where) + renamed.removeprefix(tree)

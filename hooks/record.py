@@ -22,10 +22,14 @@ def read_state(project: Path) -> dict[str, Any] | None:
         return None
     try:
         state = json.loads(path.read_text("utf-8"))
-        if not all(isinstance(state[part], dict) for part in ("default_context", "template")):
+        parts = (state["default_context"], state["template"], state.get("abbreviations", {}))
+        if not all(isinstance(part, dict) for part in parts):
             raise TypeError
     except (ValueError, KeyError, TypeError):
-        raise Refusal(f"{STATE} cannot be read (conflict markers?): settle it, commit, and run again") from None
+        raise Refusal(
+            f"{STATE} cannot be read (conflict markers?): take the side with the higher level"
+            f" (git checkout --ours {STATE}, or --theirs), commit, and run again"
+        ) from None
     return state
 
 

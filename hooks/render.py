@@ -85,8 +85,8 @@ def render_base(copy: Path, record: dict[str, Any], into: Path) -> Path:
         )
     if run_git(copy, "cat-file", "-e", f"{commit}^{{commit}}", ok=(0, 1, 128))[0]:
         raise Refusal(
-            f"the template has no commit {commit[:12]}, which this project was made with:"
-            " use the address it came from, or one with its whole history"
+            f"the template has no commit {str(commit)[:12]}, which this project was made with:"
+            " use the address it came from, or one with its whole history (docs/upgrading.md, The template moved)"
         )
     try:
         folder = render(copy, commit, record["answers"], into)

@@ -16,6 +16,7 @@ UNFINISHED = {
     "rebase-apply": "rebase",
     "CHERRY_PICK_HEAD": "cherry-pick",
     "REVERT_HEAD": "revert",
+    "sequencer": "cherry-pick",
     "BISECT_LOG": "bisect",
 }
 
@@ -43,6 +44,8 @@ def open_repository(project: Path) -> Repository:
     """
     if not any((parent / ".git").exists() for parent in (project, *project.parents)):
         raise Refusal(f"{project} is not in a git repository: git init, commit what there is, and run again")
+    if "\n" in str(project):
+        raise Refusal("the path of the project has a line break in it: rename the folder, and run again")
     paths = ("--git-path", "objects")
     top, prefix, folder, objects = git(
         project, "rev-parse", "--show-toplevel", "--show-prefix", "--absolute-git-dir", *paths
@@ -78,6 +81,8 @@ def uncommitted_work(repository: Repository) -> str | None:
     for line in repository.git("ls-files", "-v", "-z").split("\0"):
         if line[:1] == "S" or line[:1].islower():
             flag, path = "skip-worktree" if line[:1] in "Ss" else "assume-unchanged", line[2:]
+            if run_git(repository.top, "config", "--bool", "core.sparseCheckout", ok=(0, 1))[1] == b"true\n":
+                return f"this is a sparse checkout, without {path}: git sparse-checkout disable, and run again"
             return f"git is told not to look at {path}: git update-index --no-{flag} {path}, and run again"
     return None
 

@@ -8,7 +8,9 @@ put into the project, so that `git reset --hard` undoes all of it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -65,9 +67,9 @@ def upgrade(copy: Path, project: Path, context: dict[str, Any], run: dict[str, A
             if problem:
                 raise Refusal(problem)
             apply_merge(repository, merge, scratch)
-    print(report(merge, state, record, preview))
+    tell(report(merge, state, record, preview))
     if preview:
-        print(f"An upgrade now would be refused: {problem}." if problem else "Nothing was changed.")
+        tell(f"An upgrade now would be refused: {problem}." if problem else "Nothing was changed.")
     return CONFLICTS if merge.stages and not preview else CLEAN
 
 
@@ -89,3 +91,11 @@ def render_recorded(copy: Path, project: Path, state: dict[str, Any] | None, scr
     base = render_base(copy, state["template"], scratch / "base")
     shutil.copyfile(project / STATE, base / STATE)
     return base
+
+
+def tell(text: str) -> None:
+    """Print a text; nobody reading it any more (`| head -1`) is no error: the merge is in place by then."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

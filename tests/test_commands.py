@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from projects import HIGHEST, LEVELS, LOWEST, Project, ask, end, eventually, free_port, until
+from projects import HIGHEST, LEVELS, LOWEST, Project, ask, eventually, free_port, until
 
 COMMANDS = {
     "data-centric": {"check", "data", "explore", "upgrade", "preview"},
@@ -141,6 +140,19 @@ def serve_and_ask(project: Project) -> None:
             status, answer = ask(port, f"/models/{name}/predict", {"rows": examples})
             assert (status, answer.get("version")) == (200, serving["version"]), answer
             assert ask(port, f"/models/{name}/predict", {"rows": [{}]})[0] == 422
+        if sys.platform != "win32":
+            process.terminate()  # of all that runs, only the outermost
+            process.wait(timeout=60)
+            until(lambda: is_gone(port), patience=30)
+
+
+def is_gone(port: int) -> bool:
+    """Whether nothing listens at the port any more."""
+    try:
+        ask(port, "/health")
+    except OSError:
+        return True
+    return False
 
 
 def test_what_serves_loads_nothing_that_only_draws_checks_or_queries(project, level):
@@ -187,25 +199,18 @@ def test_up_starts_server_schedule_and_service_and_ends_them(project, level):
     if sys.platform == "win32":
         pytest.skip("a console signal would reach the tests too")
     port, prefect = free_port(), free_port()
-    command = ["uv", "run", "python", "-m", project.package, "up", str(port)]
-    environment = project.variables({"PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api"})
-    log = project.folder.parent / "up.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=project.folder, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-        try:
-            eventually(port, "/health", process)
-            [deployment] = deployments(prefect, process)
-            assert deployment["schedules"][0]["schedule"]["cron"]
-            status, run = ask(prefect, f"/api/deployments/{deployment['id']}/create_flow_run", {})
-            assert status == 201
-            assert finished(prefect, run["id"]) == "COMPLETED", log.read_text()
-        finally:
-            end(process, signal.SIGINT)
-    for each in (port, prefect):
-        with pytest.raises(OSError):
-            ask(each, "/health")
+    with project.server(
+        "uv", "run", "just", "up", str(port), PREFECT_API_URL=f"http://127.0.0.1:{prefect}/api"
+    ) as process:
+        eventually(port, "/health", process)
+        [deployment] = deployments(prefect, process)
+        assert deployment["schedules"][0]["schedule"]["cron"]
+        status, run = ask(prefect, f"/api/deployments/{deployment['id']}/create_flow_run", {})
+        assert status == 201
+        assert finished(prefect, run["id"]) == "COMPLETED", process.log.read_text()
+        process.terminate()  # of all that runs, only the outermost
+        process.wait(timeout=60)
+    assert is_gone(port) and is_gone(prefect)
 
 
 def deployments(port: int, process: subprocess.Popen) -> list[dict]:

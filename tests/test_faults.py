@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -224,3 +226,32 @@ from {project.package}.training.params import model_blocks
 print([each.number for each in versions.versions(model) if each.run == {file.parents[2].name!r}][0])
 """
     return project.run("uv", "run", "python", "-c", code).stdout.split()[-1]
+
+
+def test_up_refuses_a_port_that_is_taken_and_starts_nothing(own: Project) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port, prefect = taken.getsockname()[1], free_port()
+        address = f"http://127.0.0.1:{prefect}/api"
+        done = own.run("uv", "run", "just", "up", str(port), PREFECT_API_URL=address)
+
+    assert done.returncode != 0
+    assert f"error: port {port} of 127.0.0.1 cannot be used" in done.stderr
+    assert "service:" not in done.stdout and "Traceback" not in done.stderr
+    with pytest.raises(OSError):
+        ask(prefect, "/api/health")
+
+
+def test_a_service_that_ends_stops_what_was_started_with_it(own: Project) -> None:
+    port, prefect = free_port(), free_port()
+    server = f"http://127.0.0.1:{prefect}/api"
+    with own.server("uv", "run", "just", "up", str(port), PREFECT_API_URL=server) as process:
+        until(lambda: "service: http://" in process.log.read_text(), patience=300)
+        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        [service] = [line.split()[0] for line in listed.splitlines() if line.endswith(f" serve {port}")]
+        os.kill(int(service), signal.SIGKILL)
+        assert process.wait(timeout=60) != 0
+        assert "error: the service ended" in process.log.read_text()
+    with pytest.raises(OSError):
+        ask(prefect, "/api/health")

@@ -19,7 +19,7 @@ import pytest
 from projects import HIGHEST, LEVELS, LOWEST, MIDDLE, ROOT, Project, ask, eventually, files, free_port
 from upgrading import CLEAN, CONFLICTS, commit, git, run, write
 
-RELEASES = {"0.1.0": "02819ff", "0.2.0": "0582caa"}
+RELEASES = {"0.1.0": "02819ff", "0.2.0": "0582caa", "0.3.0": "a081f42"}
 MODULES = {
     "classification": "classifier",
     "regression": "regressor",
@@ -28,8 +28,12 @@ MODULES = {
 }
 PROBLEMS = list(MODULES)  # that these releases have
 TABULAR = ("classification", "regression", "forecasting")
-PARTS = {"0.1.0": "models/parts", "0.2.0": "parts"}
-SPLIT = {"0.1.0": "features", "0.2.0": "parts"}  # where an own file goes if half of its folder went to datasets/
+PARTS = {"0.1.0": "models/parts", "0.2.0": "parts", "0.3.0": "features"}
+SPLIT = {
+    "0.1.0": "features",
+    "0.2.0": "parts",
+    "0.3.0": "features",
+}  # where an own file goes if half of its folder went to datasets/
 SOURCE = "src/churn"
 
 
@@ -112,6 +116,7 @@ class Edit:
         conflicts: The releases from which the upgrade leaves this file to the user to settle.
         level: The lowest level that has the file.
         problems: The problems that have the file.
+        releases: The releases that have the file.
     """
 
     path: str
@@ -121,9 +126,11 @@ class Edit:
     conflicts: tuple[str, ...] = ()
     level: str = LOWEST
     problems: tuple[str, ...] = tuple(PROBLEMS)
+    releases: tuple[str, ...] = tuple(RELEASES)
 
-    def applies(self, level: str, problem: str) -> bool:
-        return LEVELS.index(self.level) <= LEVELS.index(level) and problem in self.problems
+    def applies(self, release: str, level: str, problem: str) -> bool:
+        has_file = LEVELS.index(self.level) <= LEVELS.index(level) and problem in self.problems
+        return has_file and release in self.releases
 
     def make(self, project: Path, release: str, problem: str) -> tuple[str, str]:
         """Make the edit; return its file and the one in which its lines have to be after an upgrade."""
@@ -144,7 +151,7 @@ class Edit:
         return path, found
 
 
-BOTH = tuple(RELEASES)
+FLAT = ("0.1.0", "0.2.0")  # before there were sub-packages
 OWN_MODULE = '"""Ours."""\n\nfrom . import catalog\n{0}from .table import Table\n\nOURS = (catalog, Table)\n'
 OWN_TEST = "\n\ndef test_of_ours():\n    assert True\n"
 
@@ -155,7 +162,7 @@ EDITS = {
         f"{SOURCE}/data.py",
         None,
         "{own table}",
-        conflicts=BOTH,  # the sample's `pictures=` became `plots=`
+        conflicts=FLAT,  # the sample's `pictures=` became `plots=`
         problems=("forecasting", "image-classification"),
     ),
     "own source": Edit(
@@ -165,7 +172,12 @@ EDITS = {
         "params.yaml", "rounds: 100", "rounds: 120  # ours", level=MIDDLE, problems=("classification",)
     ),
     "a parameter beside one that was the sample's": Edit(
-        "params.yaml", "rounds: 100", "rounds: 120  # ours", conflicts=BOTH, level=MIDDLE, problems=("regression",)
+        "params.yaml",
+        "rounds: 100",
+        "rounds: 120  # ours",
+        conflicts=tuple(RELEASES),
+        level=MIDDLE,
+        problems=("regression",),
     ),
     "a second block": Edit("params.yaml", "", "  second: {}\n", level=MIDDLE),
     "its module, a copy": Edit(f"{SOURCE}/models/second.py", None, "{copy}", level=MIDDLE),
@@ -195,9 +207,27 @@ EDITS = {
         f"{SOURCE}/models/{{model}}.py",
         "    rounds: int = 100",
         "    rounds: int = 150",
-        conflicts=BOTH,
+        conflicts=FLAT,
         level=MIDDLE,
         problems=TABULAR,
+        releases=FLAT,
+    ),
+    "a default with bounds": Edit(
+        f"{SOURCE}/models/{{model}}.py",
+        "    rounds: PositiveInt = 100",
+        "    rounds: PositiveInt = 150",
+        level=MIDDLE,
+        problems=("forecasting",),
+        releases=("0.3.0",),
+    ),
+    "a default with bounds that the template changed": Edit(
+        f"{SOURCE}/models/{{model}}.py",
+        "    rounds: PositiveInt = 100",
+        "    rounds: PositiveInt = 150",
+        conflicts=("0.3.0",),
+        level=MIDDLE,
+        problems=("classification", "regression"),
+        releases=("0.3.0",),
     ),
     # files that moved
     "an own module in parts": Edit(
@@ -206,7 +236,14 @@ EDITS = {
         '"""Ours."""\n\nMINE = 1\n',
         found=f"{SOURCE}/features/mine.py",
         level=MIDDLE,
-        problems=TABULAR,
+        problems=("classification",),
+    ),
+    "an own module in parts, which git sees no move of": Edit(
+        f"{SOURCE}/{{parts}}/mine.py",
+        None,
+        '"""Ours."""\n\nMINE = 1\n',
+        level=MIDDLE,
+        problems=("regression", "forecasting"),
     ),
     "an own module in parts, beside images": Edit(
         f"{SOURCE}/{{parts}}/mine.py",
@@ -216,41 +253,66 @@ EDITS = {
         level=MIDDLE,
         problems=("image-classification",),
     ),
-    "a line of tabular.py": Edit(
+    "a line of tabular.py": Edit(  # it was half as long then: too little for git to follow it to features/
         f"{SOURCE}/{{parts}}/tabular.py",
         "KFold(5, ",
         "KFold(10, ",
-        found=f"{SOURCE}/features/tabular.py",
+        conflicts=FLAT,
         level=MIDDLE,
         problems=TABULAR,
+        releases=FLAT,
+    ),
+    "a line of tabular.py in features": Edit(
+        f"{SOURCE}/features/tabular.py",
+        "KFold(5, ",
+        "KFold(10, ",
+        conflicts=("0.3.0",),
+        level=MIDDLE,
+        problems=TABULAR,
+        releases=("0.3.0",),
     ),
     "a test of catalog": Edit(
         "tests/test_catalog.py",
         'FACTS = {"owner": "tests"',
         'FACTS = {"owner": "our team"',
         found="tests/datasets/test_catalog.py",
+        releases=FLAT,
+    ),
+    "a test of catalog in its folder": Edit(
+        "tests/datasets/test_catalog.py",
+        'FACTS = {"owner": "tests"',
+        'FACTS = {"owner": "our team"',
+        releases=("0.3.0",),
     ),
     # machinery that was taken apart: the report names the file to look at
-    "machinery: table.py": Edit(f"{SOURCE}/table.py", "EXAMPLES = 5 ", "EXAMPLES = 9 ", conflicts=BOTH),
-    "machinery: evaluate.py": Edit(f"{SOURCE}/evaluate.py", "FEW = 12 ", "FEW = 20 ", conflicts=BOTH, level=MIDDLE),
-    "machinery: seasons.py": Edit(
-        f"{SOURCE}/{{parts}}/seasons.py", '"D": 7', '"D": 14', conflicts=BOTH, level=MIDDLE, problems=("forecasting",)
+    "machinery: table.py": Edit(f"{SOURCE}/table.py", "EXAMPLES = 5 ", "EXAMPLES = 9 ", conflicts=FLAT, releases=FLAT),
+    "machinery: evaluate.py": Edit(
+        f"{SOURCE}/evaluate.py", "FEW = 12 ", "FEW = 20 ", conflicts=FLAT, level=MIDDLE, releases=FLAT
     ),
-    "machinery: gate.py": Edit(f"{SOURCE}/gate.py", "", "\n# ours\n", conflicts=BOTH, level=HIGHEST),
-    "machinery: a test of the service": Edit("tests/test_serve.py", "", OWN_TEST, conflicts=BOTH, level=MIDDLE),
+    "machinery: evaluate.py in its package": Edit(
+        f"{SOURCE}/training/evaluate.py", "FEW = 12 ", "FEW = 20 ", level=MIDDLE, releases=("0.3.0",)
+    ),
+    "machinery: seasons.py": Edit(
+        f"{SOURCE}/{{parts}}/seasons.py", '"D": 7', '"D": 14', conflicts=FLAT, level=MIDDLE, problems=("forecasting",)
+    ),
+    "machinery: gate.py": Edit(f"{SOURCE}/gate.py", "", "\n# ours\n", conflicts=FLAT, level=HIGHEST, releases=FLAT),
+    "machinery: a test of the service": Edit(
+        "tests/test_serve.py", "", OWN_TEST, conflicts=FLAT, level=MIDDLE, releases=FLAT
+    ),
     "a fixture for all tests": Edit(
         "tests/conftest.py",
         "",
         "\n\n@pytest.fixture\ndef ours():\n    return 1\n",
-        conflicts=BOTH,
+        conflicts=FLAT,
         level=MIDDLE,
     ),
     "Dockerfile": Edit("Dockerfile", "RUN useradd", "RUN apt-get install -y libgomp1\nRUN useradd", level=MIDDLE),
 }
 HELD_OUT = Edit(  # keeps what data.py named in the first release: modules, and `pictures=`
-    f"{SOURCE}/data.py", "pictures=some_images,", "pictures=some_images,\n        holdout=0.25,", conflicts=BOTH
+    f"{SOURCE}/data.py", "pictures=some_images,", "pictures=some_images,\n        holdout=0.25,", conflicts=FLAT
 )
 SUCCESSORS = {
+    "tabular.py": f"{SOURCE}/features/tabular.py",
     "table.py": f"{SOURCE}/datasets/table.py",
     "evaluate.py": f"{SOURCE}/training/statistics.py",
     "seasons.py": f"{SOURCE}/features/seasons.py",
@@ -267,7 +329,7 @@ def edited(project: Path, release: str, level: str, problem: str) -> tuple[dict[
     """
     places, conflicts = {}, set()
     for edit in EDITS.values():
-        if edit.applies(level, problem):
+        if edit.applies(release, level, problem):
             path, place = edit.make(project, release, problem)
             places[path] = place
             conflicts |= {place} if release in edit.conflicts else set()
@@ -307,16 +369,19 @@ def merging(*cases: tuple[str, str, str]) -> list:
     return [pytest.param(*case, marks=mark(f"release {case[0]}"), id=" ".join(case)) for case in cases]
 
 
-LAST, FIRST = "0.2.0", "0.1.0"
+FIRST, SECOND, LAST = RELEASES
 SAME = merging(
     *((LAST, level, problem) for level in LEVELS for problem in PROBLEMS),
-    *((FIRST, HIGHEST, problem) for problem in PROBLEMS),
+    *((release, HIGHEST, problem) for release in FLAT for problem in PROBLEMS),
 )
 UP = merging(
-    *((LAST, LOWEST, problem) for problem in ("classification", "image-classification")),
+    *((LAST, level, problem) for level, problem in ((LOWEST, "classification"), (MIDDLE, "forecasting"))),
+    *((SECOND, LOWEST, problem) for problem in ("classification", "image-classification")),
     *((FIRST, level, problem) for level in (LOWEST, MIDDLE) for problem in PROBLEMS),
 )
-UNTOUCHED = merging(*((LAST, LOWEST, problem) for problem in PROBLEMS), (FIRST, LOWEST, "forecasting"))
+UNTOUCHED = merging(
+    *((LAST, LOWEST, problem) for problem in PROBLEMS), (SECOND, LOWEST, "regression"), (FIRST, LOWEST, "forecasting")
+)
 
 
 @pytest.mark.parametrize(("release", "level", "problem"), SAME)
@@ -348,7 +413,10 @@ def check_upgrade(project: Path, releases: Releases, release: str, level: str, p
     for path in conflicts:
         successor = SUCCESSORS.get(Path(path).name)
         gone = f"you changed it, the template deleted it; most like it is {successor}"
-        assert f"CONFLICT {path}: {gone if successor else 'both you and the template changed it'}\n" in said
+        assert (
+            f"CONFLICT {path}: {gone if successor not in (None, path) else 'both you and the template changed it'}\n"
+            in said
+        )
 
 
 @pytest.mark.parametrize(("release", "level", "problem"), UNTOUCHED)
@@ -394,7 +462,11 @@ def record(releases: Releases, home: Path, release: str, problem: str, edits: li
     """Make a project with a release, edit it, retrain and maybe serve there, then upgrade it with its own recipe."""
     made = releases.project(release, HIGHEST, problem)
     project = Project(copied(made, home / f"{release} {problem}"), home / "environment")
-    places = {edit.make(project.folder, release, problem)[1]: edit for edit in edits if edit.applies(HIGHEST, problem)}
+    places = {
+        edit.make(project.folder, release, problem)[1]: edit
+        for edit in edits
+        if edit.applies(release, HIGHEST, problem)
+    }
     conflicts = {place for place, edit in places.items() if release in edit.conflicts}
     succeeds(project, "uv", "sync", "-q")
     project.commit("Ours")

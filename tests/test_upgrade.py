@@ -258,6 +258,7 @@ def test_a_file_moved_aside_replaces_no_other(lab, tmp_path):
 
     outcome = upgraded(lab, tmp_path, "M1->M2", edit, SETTLE)
     assert outcome["probe/store~yours"] == "mine, too\n"
+    assert "probe/store~yours1" in outcome.output
     assert [outcome[path] for path in outcome.unmerged if "~" in path] == ["mine\n"]
 
 
@@ -317,6 +318,33 @@ def test_an_ignored_file_where_a_moved_package_takes_a_new_module_is_refused(lab
     assert "src/core/probe_three.py" in outcome.error
 
 
+def test_an_ignored_repository_in_the_way_is_refused(lab, tmp_path):
+    project = lab.project(tmp_path, "D1")
+    (project / ".git/info/exclude").write_text("probe/new.txt\n")
+    git(project, "init", "-q", "probe/new.txt")
+    outcome = lab.upgrade(project, "D2")
+    outcome.check(NO)
+    assert "probe/new.txt is there already" in outcome.error
+    assert (project / "probe/new.txt/.git/HEAD").exists()
+
+
+@pytest.mark.parametrize(("place", "wanted"), [("probe/store", NO), ("notebooks", OK), ("vendor/sub", OK)])
+def test_a_submodule(lab, tmp_path, place, wanted):
+    """In place of files that the template changes it refuses, of others it is as if they were deleted."""
+    project = lab.project(tmp_path, "D1")
+    write(tmp_path / "sub", {"theirs.txt": "theirs\n"})
+    git(tmp_path / "sub", "init", "-q")
+    commit(tmp_path / "sub")
+    git(project, "rm", "-q", "-r", "--ignore-unmatch", place)
+    git(project, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(tmp_path / "sub"), place)
+    commit(project)
+    outcome = lab.upgrade(project, "D2")
+    outcome.check(wanted)
+    assert (project / place / "theirs.txt").exists()
+    if wanted == NO:
+        assert "probe/store is a submodule, and the template brings probe/store/about.txt" in outcome.error
+
+
 # --- states of the tree that are refused
 
 
@@ -373,6 +401,10 @@ def unborn(project):
     git(project, "init", "-q")
 
 
+def sparse(project):
+    git(project, "sparse-checkout", "set", "--cone", "src")
+
+
 def with_markers(project):
     content = (project / STATE).read_text()
     write(project, {STATE: f"<<<<<<< ours\n{content}=======\n{content}>>>>>>> theirs\n"})
@@ -383,6 +415,12 @@ def recorded(project, **template):
     """The project's record says this of the template it was made from."""
     state = json.loads((project / STATE).read_text())
     state["template"] |= template
+    write(project, {STATE: json.dumps(state)})
+    commit(project)
+
+
+def with_a_list_in_the_state(project):
+    state = json.loads((project / STATE).read_text()) | {"abbreviations": []}
     write(project, {STATE: json.dumps(state)})
     commit(project)
 
@@ -416,12 +454,14 @@ def with_an_unknown_commit(project):
         (untracked_and_hidden, "not committed (new.txt)"),
         (assumed_unchanged, "--no-assume-unchanged"),
         (skipped, "--no-skip-worktree"),
+        (sparse, "git sparse-checkout disable"),
         (in_a_merge, "a merge is in progress"),
         (in_a_bisect, "a bisect is in progress"),
         (locked, "index.lock"),
         (without_git, "not in a git repository"),
         (unborn, "no commit yet"),
         (with_markers, "conflict markers?"),
+        (with_a_list_in_the_state, "cannot be read"),
         (with_another_record, "changed by hand"),
         (with_another_digest, "changed by hand"),
         (with_no_answers, "changed by hand"),
@@ -580,6 +620,7 @@ def odd_settings(project):
         "index.version=4",
         "feature.manyFiles=true",
         "core.abbrev=4",
+        "core.bigFileThreshold=10",
         "add.ignoreErrors=true",
     ):
         git(project, "config", *setting.split("="))
@@ -600,10 +641,17 @@ def odd_environment(project):
 @pytest.mark.parametrize("setting", [no_name, signing, refusing_hooks, odd_settings, odd_environment])
 def test_settings(lab, tmp_path, setting):
     project = lab.project(tmp_path, "D1")
-    write(project, {"probe/lines.txt": text(3)})
+    write(project, {"probe/lines.txt": text(3), "probe/store/about.txt": "mine\n", "a line\nbreak.txt": "mine\n"})
     commit(project)
     outcome = lab.upgrade(project, "M2", **(setting(project) or {}))
-    outcome.check(OK)
+    outcome.check(SETTLE)
+    assert outcome.unmerged == {"probe/store/about.txt"}
+    markers = [
+        line for line in outcome["probe/store/about.txt"].splitlines() if line[:7] in ("<" * 7, "|" * 7, ">" * 7)
+    ]
+    assert markers[0] == "<<<<<<< yours"
+    assert markers[-1] == ">>>>>>> mlops-ladder 0.2.0"
+    assert markers[1:-1] in ([], ["||||||| before"])
     assert "my own line 3" in outcome["probe/lines.txt"]
     assert "second version" in outcome["probe/lines.txt"]
 
@@ -631,16 +679,48 @@ def test_windows_line_endings(lab, tmp_path, how):
     outcome.undone()
 
 
-def test_a_filter_of_the_user_s_own_is_applied(lab, tmp_path):
+def attributes_at_the_top(project):
+    return project / ".gitattributes"
+
+
+def attributes_in_a_folder(project):
+    return project / "probe/.gitattributes"
+
+
+def attributes_of_the_clone(project):
+    return project / ".git/info/attributes"
+
+
+def attributes_of_the_user(project):
+    git(project, "config", "core.attributesFile", str(project.parent / "attributes"))
+    return project.parent / "attributes"
+
+
+@pytest.mark.parametrize(
+    "place", [attributes_at_the_top, attributes_in_a_folder, attributes_of_the_clone, attributes_of_the_user]
+)
+def test_a_filter_of_the_user_s_own_is_applied(lab, tmp_path, place):
     project = lab.project(tmp_path, "D1")
     git(project, "config", "filter.turn.clean", "tr a-z A-Z")
     git(project, "config", "filter.turn.smudge", "tr A-Z a-z")
-    write(project, {".gitattributes": "probe/lines.txt filter=turn\n"})
+    place(project).write_bytes("# caf\xe9\nlines.txt filter=turn\n".encode("latin-1"))
     git(project, "add", "--renormalize", ".")
     commit(project)
     assert "LINE 3" in git(project, "show", "HEAD:probe/lines.txt")
     lab.upgrade(project, "D2").check(OK)
     assert "SECOND VERSION" in git(project, "show", ":probe/lines.txt")
+    assert "second version" in (project / "probe/lines.txt").read_text()
+
+
+def test_a_filter_that_fails_is_refused_with_the_file(lab, tmp_path):
+    project = lab.project(tmp_path, "D1")
+    for setting in ("clean=cat", "smudge=false", "required=true"):
+        git(project, "config", *f"filter.turn.{setting}".split("="))
+    write(project, {".git/info/attributes": "lines.txt filter=turn\n"})
+    outcome = lab.upgrade(project, "D2")
+    outcome.check(NO)
+    assert "probe/lines.txt" in outcome.error
+    assert not git(project, "status", "--porcelain")
 
 
 # --- modes and links
@@ -784,11 +864,12 @@ def test_two_branches_upgraded_differently_then_merged(lab, tmp_path):
     commit(project)
     subprocess.run(["git", "merge", "-q", "versions"], cwd=project, capture_output=True)
     assert git(project, "ls-files", "-u").count(STATE) == 3
-    git(project, "checkout", "--theirs", STATE)
+    refused = lab.upgrade(project, "M3")
+    assert "take the side with the higher level" in refused.error
+    git(project, "checkout", "--ours", STATE)  # as that says
     commit(project)
     outcome = lab.upgrade(project, "M3")
-    assert outcome.status in (OK, SETTLE), outcome.said
-    outcome.check(outcome.status)
+    outcome.check(OK)
     assert outcome["mine.txt"] == "mine\n"
     assert "third version" in outcome["probe/lines.txt"]
     outcome.undone()

@@ -42,6 +42,9 @@ def lab(tmp_path_factory) -> Lab:
         ({"description": "a\x07bell"}, "description has a line break"),
         ({"description": "it's '''three'''"}, "may not contain"),
         ({"project_name": "a\tb", "project_slug": "churn"}, "project_name has a line break"),
+        ({"project_name": "# {% if 1 %}", "project_slug": "churn"}, "'# {% if 1 %}' may not contain"),
+        ({"description": "a {% raw %} b"}, "may not contain"),
+        ({"description": "a {{ b"}, "'a {{ b' may not contain"),
     ],
     ids=lambda value: "" if isinstance(value, str) else None,
 )

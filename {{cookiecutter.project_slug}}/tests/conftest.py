@@ -41,6 +41,8 @@ def project():
     """The copy's folder, with its snapshots taken."""
     catalog = import_module(f"{PACKAGE}.datasets.catalog")
     if not catalog.complete():
+        if missing := catalog.missing_variables():
+            pytest.skip(missing)
         with catalog.fetched():
             pass
     return COPY
@@ -77,9 +79,9 @@ def model(request, trained):
 
 @pytest.fixture
 def champion(model):
-    """The folder of the version that serves."""
+    """The folder of what serves."""
     versions = import_module(f"{PACKAGE}.registry.versions")
-    return versions.version_folder(model.name, versions.champion(model.name))
+    return versions.served_folder(model.name, versions.champion(model.name))
 
 
 @pytest.fixture

@@ -1,10 +1,13 @@
 """Schedule the retrain with Prefect, and run all servers of this machine together."""
 
+import _thread
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from typing import Annotated
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -21,8 +24,11 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .retraining import retrain as retraining
+from .serving.server import address, check_port
+from .serving.settings import Settings as ServiceSettings
 
-WAIT = 60  # seconds the server may take to start
+WAIT = 120  # seconds that the server and the service each may take to start
+STOPPED_BY = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # besides Ctrl-C
 
 
 class Settings(BaseSettings):
@@ -44,53 +50,78 @@ def retrain(model: str = "", reason: str = "schedule") -> list[str]:
 
 
 def up(port: int) -> None:
-    """Run server, schedule and service until stopped by Ctrl-C or SIGTERM; end what this started.
+    """Run server, schedule and service until stopped by a signal, or until one of them ends; end what this started.
 
-    The two run in sessions of their own: a signal reaches this process alone, which ends the schedule first.
+    What is started runs in sessions of its own: a signal reaches this process alone, which ends the schedule first.
     """
-    settings, started = from_environment(Settings), []
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings, host, started = from_environment(Settings), from_environment(ServiceSettings).serve_host, {}
+    check_port(host, port)
+    for number in STOPPED_BY:
+        signal.signal(number, signal.default_int_handler)
     try:
-        if not healthy(settings.prefect_api_url):
-            place = urlsplit(settings.prefect_api_url)
-            where = ["--host", place.hostname, "--port", str(place.port or 4200)]
-            started.append(_start("-m", "prefect", "server", "start", *where))
-            wait_for_server(settings.prefect_api_url, started[0])
-        started.append(_start("-m", __package__, "serve", str(port)))
-        server = settings.prefect_api_url.removesuffix("/api")
-        print(f"Prefect: {server}  service: http://127.0.0.1:{port}/docs", flush=True)
-        retrain.serve(name="nightly", cron=settings.retrain_cron, global_limit=1)
-    except KeyboardInterrupt:
+        with suppress(KeyboardInterrupt):  # Prefect takes it for the end of the schedule, and returns
+            if not answers(f"{settings.prefect_api_url}/health"):
+                place = urlsplit(settings.prefect_api_url)
+                where = ["--host", place.hostname, "--port", str(place.port or 4200)]
+                started["Prefect's server"] = _start("-m", "prefect", "server", "start", *where)
+                _wait_for(f"{settings.prefect_api_url}/health", started)
+            started["the service"] = _start("-m", __package__, "serve", str(port))
+            _wait_for(f"{address(host, port)}/health", started)
+            threading.Thread(target=_stop_with, args=(started,), daemon=True).start()
+            server = settings.prefect_api_url.removesuffix("/api")
+            print(f"Prefect: {server}  service: {address(host, port)}", flush=True)
+            retrain.serve(name="nightly", cron=settings.retrain_cron, global_limit=1)
+        _refuse_ended(started)
         print("stopping", flush=True)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # a second one must not leave a child running
-        for process in reversed(started):
-            process.terminate()
-        for process in reversed(started):
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        _end(list(started.values()))
 
 
 def _start(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, *arguments], start_new_session=True)
 
 
-def wait_for_server(address: str, server: subprocess.Popen) -> None:
-    """Wait until the server answers; raise Refused if it ended or takes too long."""
+def _wait_for(health: str, started: dict[str, subprocess.Popen]) -> None:
+    """Wait until what was started last answers; raise Refused if anything ended or this takes too long."""
     deadline = time.monotonic() + WAIT
-    while not healthy(address):
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise Refused("Prefect's server did not start: see what it printed above")
+    while not answers(health):
+        _refuse_ended(started)
+        if time.monotonic() > deadline:
+            raise Refused(f"{list(started)[-1]} did not start within {WAIT} seconds: see what it printed above")
         time.sleep(0.2)
+    _refuse_ended(started)  # something else answered at its address
 
 
-def healthy(address: str) -> bool:
-    """Return whether a Prefect server answers at this address."""
+def _stop_with(started: dict[str, subprocess.Popen]) -> None:
+    """Stop this process, as Ctrl-C does, once anything that was started has ended."""
+    while all(process.poll() is None for process in started.values()):
+        time.sleep(0.5)
+    _thread.interrupt_main()
+
+
+def _refuse_ended(started: dict[str, subprocess.Popen]) -> None:
+    """Raise Refused naming what has ended by itself."""
+    if ended := [name for name, process in started.items() if process.poll() is not None]:
+        raise Refused(f"{' and '.join(ended)} ended: see what it printed above; all that was started is stopped")
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    """End the processes, the last one first."""
+    for number in (signal.SIGINT, *STOPPED_BY):
+        signal.signal(number, signal.SIG_IGN)  # a second one must not leave a child running
+    for process in reversed(processes):
+        process.terminate()
+    for process in reversed(processes):
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def answers(address: str) -> bool:
+    """Return whether a server answers at this address."""
     try:
-        with urlopen(f"{address}/health", timeout=2) as answer:  # noqa: S310 - an address of our own settings
+        with urlopen(address, timeout=2) as answer:  # noqa: S310 - an address of our own settings
             return answer.status == 200
     except (URLError, OSError):
         return False

@@ -1,7 +1,11 @@
 """Sources become snapshots that are verified by their hash, and a bad source changes nothing."""
 
+import re
 import sqlite3
 import sys
+import tracemalloc
+import zipfile
+import zlib
 from decimal import Decimal
 from importlib import import_module
 
@@ -14,6 +18,7 @@ PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 catalog = import_module(f"{PACKAGE}.datasets.catalog")
 checks = import_module(f"{PACKAGE}.datasets.checks")
+readers = import_module(f"{PACKAGE}.datasets.readers")
 table = import_module(f"{PACKAGE}.datasets.table")
 
 FACTS = {"owner": "tests", "licence": "none", "refresh": "never"}
@@ -169,6 +174,98 @@ def test_a_wrong_entry_is_named_and_changes_nothing(root, entry, message):
     with pytest.raises(package.Refused, match=message):
         take(root)
     assert (root / "data" / "catalog.lock").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://h/d", 'SHOP_URL needs the driver psycopg2: uv add "psycopg2-binary"'),
+        ("postgresql+psycopg://h/d", 'SHOP_URL needs the driver psycopg: uv add "psycopg[binary]"'),
+        ("mysql+nothing://h/d", "SHOP_URL needs the driver mysql.nothing: `uv add` the package"),
+        ("duckdb:///x", 'SHOP_URL needs the driver duckdb: uv add "duckdb-engine"'),
+    ],
+)
+def test_a_driver_that_is_not_installed_is_named(root, monkeypatch, url, words):
+    for module in ("psycopg", "psycopg2"):
+        monkeypatch.setitem(sys.modules, module, None)
+    (root / "shops.sql").write_text("select 1", encoding="utf-8")
+    describe(root, {"sql": "shops.sql", "database": "SHOP_URL"})
+    monkeypatch.setenv("SHOP_URL", url)
+
+    with pytest.raises(package.Refused, match=re.escape(words)):
+        take(root)
+
+
+def zipped(path, names, content=b"content"):
+    """A zip of files with the same content, compressed."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return path.read_bytes()
+
+
+def test_a_zip_gives_a_row_for_each_file_that_is_not_hidden(root):
+    zipped(root / "shops.zip", ["a/1.txt", "b/2.txt", ".hidden", "__MACOSX/a"])
+    describe(root, {"folder": "shops.zip"})
+    take(root)
+
+    assert catalog.read("shops", root)["path"].tolist() == ["a/1.txt", "b/2.txt"]
+
+
+def with_bad_content(whole):
+    return whole.replace(zlib.compress(b"content")[2:-4], b"\xff" * 9)
+
+
+def with_encryption(whole):
+    """The same zip with the mark of a password in both headers of each file."""
+    return re.sub(rb"(PK\x03\x04..|PK\x01\x02....)\0", b"\\g<1>\x01", whole, flags=re.S)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            lambda whole: whole.replace(zlib.compress(b"content")[2:-4], b"\xff" * 9),
+            "'a/1.txt' in shops.zip cannot be read",
+        ),
+        (lambda whole: whole[:-30], "shops.zip cannot be read"),
+        (lambda whole: b"rubbish", "shops.zip cannot be read"),
+        (with_encryption, "'a/1.txt' in shops.zip is encrypted"),
+    ],
+)
+def test_a_damaged_or_encrypted_zip_is_refused_in_one_line(root, damage, words):
+    whole = zipped(root / "shops.zip", ["a/1.txt", "b/2.txt"])
+    (root / "shops.zip").write_bytes(damage(whole))
+    assert (root / "shops.zip").read_bytes() != whole
+    describe(root, {"folder": "shops.zip"})
+
+    with pytest.raises(package.Refused, match=words) as refused:
+        take(root)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("limit", [{"UNZIPPED": 1999}, {"SMALL": 1999}])
+def test_a_zip_that_unpacks_to_too_much_is_refused_with_the_limits(root, monkeypatch, limit):
+    zipped(root / "shops.zip", ["a/1.txt", "b/2.txt"], bytes(100_000))
+    describe(root, {"folder": "shops.zip"})
+    for name, value in limit.items():
+        monkeypatch.setattr(readers, name, value)
+
+    with pytest.raises(package.Refused, match=r"to 200,000, at most .* bytes and 100 times its packed size are read"):
+        take(root)
+
+
+def test_a_zip_that_lies_about_a_size_is_refused_before_it_is_unpacked(root):
+    whole = zipped(root / "shops.zip", ["a/1.txt"], bytes(50_000_000))
+    (root / "shops.zip").write_bytes(whole.replace((50_000_000).to_bytes(4, "little"), (9).to_bytes(4, "little")))
+    describe(root, {"folder": "shops.zip"})
+    tracemalloc.start()
+    try:
+        with pytest.raises(package.Refused, match=r"'a/1.txt' in shops.zip cannot be read: Bad CRC"):
+            take(root)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("content", ["", "shop,town,sales\n"])

@@ -14,6 +14,7 @@ contract = import_module(f"{PACKAGE}.training.contract")
 deployments = import_module(f"{PACKAGE}.registry.deployments")
 git = import_module(f"{PACKAGE}.registry.git").git
 lineage = import_module(f"{PACKAGE}.retraining.lineage")
+loading = import_module(f"{PACKAGE}.registry.loading")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 restore = import_module(f"{PACKAGE}.retraining.restore")
 retrain = import_module(f"{PACKAGE}.retraining.retrain")
@@ -110,8 +111,15 @@ def test_cleaning_frees_only_what_no_version_needs(version):
     for file in (broken, unused):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"rubbish")
+    commits = versions.get_version(*version).tags["commit"][:12], "0" * 12
+    known, gone = (loading.CODE / f"{commit}_committed" for commit in commits)
+    for folder in (known, gone):
+        (folder / "models").mkdir(parents=True, exist_ok=True)
     cleaned = cleanup.clean()
 
+    assert cleaned.code >= 1
+    assert known.exists()
+    assert not any(loading.CODE.glob("*000000000000*"))
     assert (cleaned.broken, cleaned.unknown) == (1, 0)
     assert cleaned.freed >= 1
     assert not broken.exists()

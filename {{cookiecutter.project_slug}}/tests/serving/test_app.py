@@ -1,6 +1,7 @@
 """The service: what it answers, what it refuses, and that it follows the champion."""
 
 import json
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -119,7 +120,8 @@ def test_a_champion_that_cannot_be_loaded_leaves_the_old_one_serving(model, monk
     served = served_models.ServedModels([model.name])
     served.refresh()
     serving = served.champions[model.name]
-    monkeypatch.setattr(served_models, "champion", lambda name: "999")
+    wrong = replace(versions.champion_version(model.name), number="999")
+    monkeypatch.setattr(served_models, "champion_version", lambda name: wrong)
     served.refresh()
 
     assert served.champions[model.name] is serving
@@ -134,7 +136,7 @@ def test_a_champion_that_cannot_be_loaded_is_told_in_one_line_and_counted(model,
     def broken(name, number):
         raise OSError("two\nlines")
 
-    monkeypatch.setattr(served_models, "load_version", broken)
+    monkeypatch.setattr(served_models, "load_served", broken)
     with TestClient(app.create_app()) as service:
         assert service.get("/ready").status_code == 503
         assert service.get("/ready").json()["errors"][model.name] == "OSError: two"
@@ -145,7 +147,7 @@ def test_a_champion_that_cannot_be_loaded_is_told_in_one_line_and_counted(model,
 
 
 def test_without_a_champion_it_starts_and_says_why_it_is_not_ready(path, monkeypatch):
-    monkeypatch.setattr(served_models, "champion", lambda name: None)
+    monkeypatch.setattr(served_models, "champion_version", lambda name: None)
     with TestClient(app.create_app()) as service:
         assert service.get("/health").status_code == 200
         assert service.get("/ready").status_code == 503

@@ -1,5 +1,6 @@
 """A file of rows becomes a file of predictions, or an error that leaves no file."""
 
+import json
 import re
 import shlex
 import shutil
@@ -8,13 +9,17 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 PACKAGE = "{{ cookiecutter.__package }}"
 artifact = import_module(f"{PACKAGE}.training.artifact")
 batch = import_module(f"{PACKAGE}.serving.batch")
+columns = import_module(f"{PACKAGE}.datasets.columns")
 contract = import_module(f"{PACKAGE}.training.contract")
+loading = import_module(f"{PACKAGE}.registry.loading")
+modules = import_module(f"{PACKAGE}.training.modules")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
 
@@ -104,3 +109,36 @@ def test_a_broken_module_does_not_stop_the_champion(model, holdout, command, tmp
     command("predict", str(tmp_path / "rows.parquet"), str(tmp_path / "out.csv"), model.name)
 
     assert (tmp_path / "out.csv").exists()
+
+
+def test_the_next_periods_of_every_series_come_in_one_command(model, command, tmp_path):
+    if not modules.optional(model.module, "future_requests"):
+        assert "forecasts no series" in command("forecast", tmp_path / "out.csv", model.name, status=1)
+        return
+    said = command("forecast", tmp_path / "out.csv", "--periods", "2", model.name)
+    found = pd.read_csv(tmp_path / "out.csv", parse_dates=[model.table.time])
+    series = found[model.table.group].nunique() if model.table.group else 1
+
+    assert f"{2 * series} forecasts" in said
+    assert len(found) == 2 * series
+    assert found["prediction"].notna().all()
+    assert "set `horizon` in params.yaml" in command(
+        "forecast", tmp_path / "out.csv", "--periods=9999", model.name, status=1
+    )
+    assert len(pd.read_csv(tmp_path / "out.csv")) == 2 * series
+
+
+def test_a_row_without_a_time_gives_the_horizon_and_a_history_may_stand_in_a_file(model, holdout, command, tmp_path):
+    if not modules.optional(model.module, "expand_requests"):
+        pytest.skip("no forecaster")
+    time, inputs = model.table.time, [column.name for column in model.inputs(holdout)]
+    row = columns.records(holdout[inputs].head(1))[0] | {time: None}
+    row["history"] = [*row["history"][:-2], None, row["history"][-1]]
+    pd.DataFrame([row | {"history": json.dumps(row["history"])}]).to_csv(tmp_path / "rows.csv", index=False)
+    command("predict", tmp_path / "rows.csv", tmp_path / "out.csv", model.name)
+    found = pd.read_csv(tmp_path / "out.csv", parse_dates=[time])
+    served = loading.load_served(model.name, versions.champion(model.name))
+    answer = pd.DataFrame(served.responses([row])[0]["forecast"])
+
+    assert found[time].is_monotonic_increasing
+    np.testing.assert_allclose(found["prediction"], answer["prediction"])

@@ -56,3 +56,18 @@ def test_evaluate_writes_the_report_and_the_card_again(model, command):
     assert f"{model.name}: {model.module.PRIMARY}" in command("evaluate", model.name)
     assert model.files.card.read_text(encoding="utf-8").startswith(f"# Model card: {model.name}")
     assert model.module.PRIMARY in model.files.report.read_text(encoding="utf-8")
+
+
+def test_the_card_shows_names_from_the_data_as_they_are(model):
+    """In code, on one line: no Markdown of theirs is interpreted."""
+    names = ["<script>x</script>", "a | b", "**two**\n# lines", "`tick` ``", "[x](http://y)"]
+    scores = evaluate.read_scores(model)
+    line = {"loss": 0.5, "rows": 3}
+    scores |= {"slices": [{"column": name, "value": name} | line for name in names], "metrics": {names[0]: 0.5}}
+    lines = report.model_card(model, scores).splitlines()
+
+    assert "- `<script>x</script>`: 0.5" in lines
+    assert "- `a | b` = `a | b`: 0.5, 3 rows" in lines
+    assert "- `**two** # lines` = `**two** # lines`: 0.5, 3 rows" in lines
+    assert "- ``` `tick` `` ``` = ``` `tick` `` ```: 0.5, 3 rows" in lines
+    assert [each for each in lines[1:] if each.startswith("#")] == []

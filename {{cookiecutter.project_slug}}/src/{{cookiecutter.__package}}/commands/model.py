@@ -66,12 +66,17 @@ def evaluate(models: list[str]) -> None:
 @model_names()
 def promote(version: str, models: list[str]) -> None:
     """Let VERSION of a model serve, whatever the gate said."""
-    from ..registry import deployments
+    from ..registry import deployments, refits
+    from ..training.contract import load_model
     from ..training.params import single_name
 
-    model = single_name(models)
-    before = deployments.promote(model, version, reason="by hand")
-    click.echo(f"{model}: version {version} serves" + (f"; version {before} can be rolled back to" if before else ""))
+    model = load_model(single_name(models))
+    refitted = refits.add_refit(model, version)
+    before = deployments.promote(model.name, version, reason="by hand")
+    refitted = refits.update_champion(model) or refitted
+    click.echo(f"{model.name}: version {version} serves" + (f", {refitted}" if refitted else ""))
+    if before:
+        click.echo(f"  version {before} can be rolled back to")
 
 
 @click.command()
@@ -106,13 +111,25 @@ def rollback(models: list[str], every: bool) -> None:
 def predict(rows: Path, predictions: Path, models: list[str]) -> None:
     """Write PREDICTIONS, by the champion, for each row of ROWS (.csv or .parquet)."""
     from ..serving import batch
-    from ..training.contract import table_of
-    from ..training.params import model_blocks, single_name
+    from ..training.params import single_name
 
     name = single_name(models)
-    keys = table_of(name, model_blocks([name])[name]).keys
-    number, total = batch.predict_file(rows, predictions, name, keys)
+    number, total = batch.predict_file(rows, predictions, name, _row_names(name))
     click.echo(f"{name} version {number}: {total} predictions in {predictions}")
+
+
+@click.command()
+@click.argument("predictions", type=click.Path(path_type=Path))
+@click.option("--periods", type=click.IntRange(min=1), help="How many; by default the horizon.")
+@model_names()
+def forecast(predictions: Path, periods: int | None, models: list[str]) -> None:
+    """Write PREDICTIONS, by the champion, for the next periods of every series."""
+    from ..serving import batch
+    from ..training.params import single_name
+
+    name = single_name(models)
+    number, total = batch.forecast_file(predictions, name, _row_names(name), periods)
+    click.echo(f"{name} version {number}: {total} forecasts in {predictions}")
 
 
 @click.command()
@@ -141,4 +158,13 @@ def recover(copy: str) -> None:
         click.echo(f"  {line}")
 
 
-COMMANDS = [train, evaluate, promote, rollback, predict, serve, recover]
+def _row_names(model: str) -> list[str]:
+    """Return the columns that tell what a prediction is for: the table's key, group and time."""
+    from ..training.contract import table_of
+    from ..training.params import model_blocks
+
+    table = table_of(model, model_blocks([model])[model])
+    return list(dict.fromkeys(name for name in [*table.keys, table.group, table.time] if name))
+
+
+COMMANDS = [train, evaluate, promote, rollback, predict, forecast, serve, recover]

@@ -23,10 +23,10 @@ def retrain(models: list[str]) -> None:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["split", "fit", "score", "all"]))
+@click.argument("name", type=click.Choice(["split", "fit", "score", "all", "refit", "update"]))
 @model_names()
 def stage(name: str, models: list[str]) -> None:
-    """Run one stage of MODELS, or all stages, as dvc.yaml does; records nothing."""
+    """Run one stage of MODELS, or all as dvc.yaml does, or fit the served model again; records nothing."""
     from ..retraining.stages import STAGES, run_stage
     from ..training.contract import load_models
 
@@ -97,7 +97,7 @@ def clean() -> None:
     click.echo(f"DVC's cache: {done.broken} broken files mended or dropped, {done.freed} freed that no version needs")
     if done.unknown:
         click.echo(f"  nothing is freed while the content of {done.unknown} folders is unknown here: uv run dvc fetch")
-    click.echo(f"MLflow: {done.runs} runs deleted that made no version")
+    click.echo(f"MLflow: {done.runs} runs deleted that made no version; code of versions: {done.code} folders freed")
 
 
 COMMANDS = [retrain, stage, up, lineage, history, restore, clean]

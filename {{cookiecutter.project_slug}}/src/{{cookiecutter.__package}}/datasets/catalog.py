@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from .. import ROOT, Refused, atomic_write, first_line, validated
-from .readers import Source, read_source
+from .readers import Source, missing_variable, read_source
 
 BATCH = 100_000  # rows hashed at a time
 ADVICE = "bring it back from where the team keeps it, or delete it and run `uv run just data`"
@@ -115,6 +115,11 @@ def write_lock(entries: dict[str, dict], root: Path = ROOT) -> None:
     """Write data/catalog.lock: from now on these snapshots are the version of the data."""
     with atomic_write(root / "data" / "catalog.lock") as path:
         path.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8", newline="\n")
+
+
+def missing_variables(root: Path = ROOT) -> str:
+    """Return what to set in the environment before every source can be read, an empty text if nothing is missing."""
+    return "; ".join(filter(None, map(missing_variable, sources(root))))
 
 
 def complete(root: Path = ROOT) -> bool:

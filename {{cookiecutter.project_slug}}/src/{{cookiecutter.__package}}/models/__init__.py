@@ -19,7 +19,12 @@ A model that is asked something else than a row of its table (a forecaster needs
     prediction_requests(rows, held, table, params) -> DataFrame    the held-out rows as they would have been requested
     inputs(rows, table) -> list[Input]                             the columns of a request
     prediction_responses(estimator, rows) -> list[dict]            the service's answer to each row
-    update(estimator, rows, table) -> estimator                    one that knows the values of newer rows; not fitted
+
+A model that keeps something of the rows that newer ones replace, such as the last values of each series, adds:
+
+    update(estimator, rows, table) -> estimator               what it keeps is of these rows, nothing is fitted again
+    future_requests(estimator, periods) -> DataFrame          a row for each series and each of its next periods
+    expand_requests(estimator, rows) -> DataFrame             rows without a time -> a row for each time of the horizon
 
 Modules here import from `..datasets` and `..features` only, so that a version can predict with the code it was made
 with.

@@ -74,6 +74,25 @@ def predict(estimator: "Forecaster", rows: pd.DataFrame) -> pd.DataFrame:
     return estimator.predict(rows)
 
 
+def future_requests(estimator: "Forecaster", periods: int | None) -> pd.DataFrame:
+    """Return a row for each series and each of its next periods, by default the horizon; raise BadRows beyond it."""
+    if not 1 <= (periods or 1) <= estimator.horizon:
+        raise BadRows(f"the forecast is for 1 to {estimator.horizon} periods: set `horizon` in params.yaml")
+    names = {estimator.group: estimator.names_} if estimator.group else {}
+    rows = estimator.expand_horizon(pd.DataFrame(names, index=range(len(estimator.names_))))
+    step = rows.groupby(level=0).cumcount()
+    return rows[step < (periods or estimator.horizon)].reset_index(drop=True)
+
+
+def expand_requests(estimator: "Forecaster", rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows; one without a time becomes a row for each time of the horizon; raise BadRows."""
+    timeless = rows[estimator.time].isna()
+    if not timeless.any():
+        return rows
+    many = pd.concat([rows[~timeless], estimator.expand_horizon(rows[timeless])])
+    return many.sort_index(kind="stable").reset_index(drop=True)
+
+
 def prediction_responses(estimator: "Forecaster", rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the service's response to each row: the forecast for its time or, without one, for the whole horizon.
 

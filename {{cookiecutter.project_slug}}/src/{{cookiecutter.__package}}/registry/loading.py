@@ -14,14 +14,15 @@ import pandas as pd
 from .. import BadRows, Refused, first_line
 from ..training import artifact
 from ..training.artifact import Signature
-from ..training.modules import load_module, responses
+from ..training.modules import load_module, optional, responses
 from ..training.workspace import ARTIFACTS
 from .git import has_commit
 from .model_code import code_hash, package_at
 from .provenance import PATCH
 from .settings import PROJECT
-from .versions import Version, get_version, run_artifacts, version_folder
+from .versions import REFIT, Version, get_version, run_artifacts, served_folder, version_folder
 
+CODE = ARTIFACTS / ".code"  # of versions made with other code than today's: a folder for each commit and patch
 TOLERANCE = 1e-9  # between an example's prediction as stored and as made here
 
 
@@ -35,6 +36,7 @@ class LoadedVersion:
         module: The module in models/, as it was when the version was made.
         signature: What it takes, with examples.
         estimator: The fitted model.
+        trusted: The types its file may hold.
         megabytes: The size of its file.
     """
 
@@ -43,12 +45,35 @@ class LoadedVersion:
     module: ModuleType
     signature: Signature
     estimator: Any
+    trusted: tuple[str, ...]
     megabytes: float
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return a frame of predictions for rows of the right kinds; raise BadRows if they do not fit."""
         with self._bad_rows():
             return self.module.predict(self.estimator, rows)
+
+    def future_requests(self, periods: int | None = None) -> pd.DataFrame:
+        """Return a request for each series it knows and each of the next periods, by default all it can forecast.
+
+        Raises:
+            BadRows: It forecasts nothing, or not so many periods, or needs columns whose values to come it cannot know.
+        """
+        own = optional(self.module, "future_requests")
+        if not own:
+            raise BadRows(
+                f"{self.model} version {self.number} forecasts no series: ask it with rows, by `just predict`"
+            )
+        requests = own(self.estimator, periods)
+        kinds = {column.name: column.kind for column in self.signature.inputs}
+        numbers = [name for name in requests if kinds.get(name) == "number"]  # the names of series are texts
+        return self.signature.typed(requests.assign(**{name: pd.to_numeric(requests[name]) for name in numbers}))
+
+    def expand_requests(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows, one without a time as a row for each time of the horizon; raise BadRows."""
+        own = optional(self.module, "expand_requests")
+        with self._bad_rows():
+            return own(self.estimator, rows) if own else rows
 
     def responses(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return an answer in JSON's types to each record; raise BadRows if one does not fit."""
@@ -82,12 +107,29 @@ class LoadedVersion:
 
 
 def load_version(model: str, number: str) -> LoadedVersion:
-    """Return a version ready to predict, from a file verified by its hash.
+    """Return a version as it was scored, ready to predict, from a file verified by its hash.
 
     Raises:
         Refused: If its file or its code is not here; the message says what to do.
     """
-    version, folder = get_version(model, number), version_folder(model, number)
+    return _loaded(model, number, version_folder(model, number))
+
+
+def load_served(model: str, number: str, tag: str = REFIT) -> LoadedVersion:
+    """Return a version as it serves, fitted on all rows if it was, and verified to predict its own examples.
+
+    Args:
+        model: The model's name.
+        number: The version's number.
+        tag: FITTED for what it served with before any update.
+    """
+    version = _loaded(model, number, served_folder(model, number, tag))
+    version.verify_examples()
+    return version
+
+
+def _loaded(model: str, number: str, folder: Path) -> LoadedVersion:
+    version = get_version(model, number)
     try:
         package = package_of(version, model)
         module = load_module(version.module, package)
@@ -99,7 +141,7 @@ def load_version(model: str, number: str) -> LoadedVersion:
     except Exception as error:  # its code may raise anything, and need what is not installed any more
         raise Refused(f"version {number} of {model} cannot be loaded here: {first_line(error)}") from error
     size = (folder / artifact.FILE).stat().st_size / 1e6
-    return LoadedVersion(model, number, module, artifact.signature(folder), estimator, size)
+    return LoadedVersion(model, number, module, artifact.signature(folder), estimator, trusted, size)
 
 
 def package_of(version: Version, model: str) -> str:
@@ -117,7 +159,7 @@ def package_of(version: Version, model: str) -> str:
         digest = _hash(patch) if patch else "committed"
         if tags.get("patch", digest) != digest:
             raise Refused(f"version {version.number} of {model}: its {PATCH} is not the one that was recorded")
-        folder = ARTIFACTS / ".code" / f"{tags['commit'][:12]}_{digest[:12]}"
+        folder = CODE / f"{tags['commit'][:12]}_{digest[:12]}"
         return package_at(tags["commit"], patch, version.module, tags.get("code"), folder)
 
 

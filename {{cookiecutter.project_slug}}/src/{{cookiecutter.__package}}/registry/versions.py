@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # a rollback waits for neither
     from .provenance import Provenance
 
 CHAMPION, PREVIOUS = "champion", "previous"  # aliases: the version that serves, and the one before
+REFIT, FITTED = "refit", "fitted"  # tags: the SHA-256 of what a version serves with, and of that before any update
 YOUNG = 3600  # seconds in which a run without a version may still get one
 
 
@@ -100,11 +101,17 @@ def fingerprint(model: "Model") -> str:
 
 def champion(model: str, alias: str = CHAMPION) -> str | None:
     """Return the number of the version that serves, or of the one with another alias; None if there is none."""
+    found = champion_version(model, alias)
+    return found.number if found else None
+
+
+def champion_version(model: str, alias: str = CHAMPION) -> Version | None:
+    """Return the version that serves, or the one with another alias; None if there is none."""
     if not registry_exists():
         return None
     with mlflow_errors():
         try:
-            return str(connect().get_model_version_by_alias(registered_name(model), alias).version)
+            return _version(connect().get_model_version_by_alias(registered_name(model), alias))
         except MlflowException as error:
             if error.error_code in ABSENT:
                 return None
@@ -180,18 +187,37 @@ def has_file(model: str, number: str, name: str) -> bool:
 def version_folder(model: str, number: str) -> Path:
     """Return a local folder with the version's signature and model file, verified to be those recorded."""
     found = get_version(model, number)
+    return _model_folder(model, found, "model", found.tags["sha256"])
+
+
+def served_folder(model: str, number: str, tag: str = REFIT) -> Path:
+    """Return the same of what the version serves with, or served with first: its refit, or itself if it has none."""
+    digest = (found := get_version(model, number)).tags.get(tag)
+    return _model_folder(model, found, refit_name(digest), digest) if digest else version_folder(model, number)
+
+
+def refit_name(digest: str) -> str:
+    """Return the folder, in a version's run, of the refit whose file has this SHA-256."""
+    return f"refit/{digest[:12]}"
+
+
+def _model_folder(model: str, found: Version, part: str, digest: str) -> Path:
+    """Return a local folder with what a folder of the version's run holds: a model file of this SHA-256."""
     if not server():
-        folder = RUNS / found.run / "artifacts" / "model"
+        folder = RUNS / found.run / "artifacts" / part
     else:
-        folder = Workspace(model).downloaded(number)
-        if not artifact.holds(folder, found.tags["sha256"]):
+        folder = Workspace(model).downloaded(found.number) / digest[:12]
+        if not artifact.holds(folder, digest):
             folder.mkdir(parents=True, exist_ok=True)
             with mlflow_errors(), TemporaryDirectory(dir=folder.parent) as scratch:
-                fetched = Path(artifacts.download_artifacts(found.source, dst_path=scratch))
+                source = f"{found.source.removesuffix('model')}{part}"
+                fetched = Path(artifacts.download_artifacts(source, dst_path=scratch))
                 for file in fetched.iterdir():
                     file.replace(folder / file.name)
-    if not artifact.holds(folder, found.tags["sha256"]):
-        raise Refused(f"{model} version {number}: its model file is missing or not the one recorded; serve another")
+    if not artifact.holds(folder, digest):
+        raise Refused(
+            f"{model} version {found.number}: its model file is missing or not the recorded one; serve another"
+        )
     return folder
 
 

@@ -1,25 +1,30 @@
 """Mend DVC's cache, and free what no version and no file of the project needs."""
 
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import Refused, first_line
+from ..registry.loading import CODE
 from ..registry.versions import delete_run, registered_models, run_artifacts, unused_runs, versions
 from ..training.workspace import training_lock
 from . import stages
+from .snapshots import track_snapshots
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """How many files of the cache were broken, how many were freed, how many runs deleted, and folders not known."""
+    """How many files of the cache were broken and freed, runs and folders of code deleted, folders not known."""
 
     broken: int
     freed: int
     runs: int
+    code: int
     unknown: int
 
 
 def clean() -> Cleaned:
-    """Make DVC's cache whole, with what is here and the data of every version; delete all else, and runs of no version.
+    """Make DVC's cache whole, with what is here and the data of every version; delete all else, runs and code of none.
 
     Raises:
         Refused: If the cache lacks what it should hold and cannot get it.
@@ -29,7 +34,9 @@ def clean() -> Cleaned:
         for file in broken:
             file.unlink()
         try:
-            stages.refill_cache()
+            with stages.repository() as repo:
+                track_snapshots(repo)
+                stages.refill_cache(repo)
         except Exception as error:  # what is broken here may be missing everywhere
             raise Refused(f"DVC's cache lacks what it should hold: {first_line(error)}") from error
         needed, cached = needed_names(), stages.cached_files()
@@ -40,7 +47,17 @@ def clean() -> Cleaned:
         runs = unused_runs()
         for run in runs:
             delete_run(run)
-    return Cleaned(len(broken), len(freed), len(runs), len(unknown))
+        code = unused_code()
+        for folder in code:
+            gone = folder.rename(folder.with_name(f".{folder.name}"))  # half a folder never has a version's name
+            shutil.rmtree(gone)
+    return Cleaned(len(broken), len(freed), len(runs), len(code), len(unknown))
+
+
+def unused_code() -> list[Path]:
+    """Return the folders with the code of commits that no version was made at."""
+    commits = {version.tags["commit"][:12] for model in registered_models() for version in versions(model)}
+    return [folder for folder in CODE.glob("*_*") if folder.name.partition("_")[0] not in commits]
 
 
 def needed_names() -> set[str]:
@@ -49,5 +66,5 @@ def needed_names() -> set[str]:
     for model in registered_models():
         for version in versions(model):
             with run_artifacts(model, version.number) as files:
-                needed |= stages.used_names([files / "raw.dvc"])
+                needed |= stages.used_names([files / "raw.dvc", *files.glob("refit/*/raw.dvc")])
     return needed

@@ -5,7 +5,7 @@ import json
 from .. import Refused
 from ..registry import provenance
 from ..registry.deployments import Deployment, deployments
-from ..registry.versions import champion, get_version, recorded_parameters, recorded_scores, versions
+from ..registry.versions import REFIT, champion, get_version, recorded_parameters, recorded_scores, versions
 
 HASH = 12  # characters shown of a hash
 WIDTH = 100  # characters shown of a reason
@@ -32,6 +32,7 @@ def describe_version(model: str, number: str) -> list[str]:
         "parameters": ", ".join(f"{name} {value}" for name, value in sorted(recorded_parameters(version).items())),
         "environment": f"Python {tags['python']}, uv.lock {tags['uv.lock'][:HASH]}",
         "model file": tags["sha256"][:HASH],
+        **({"served file": f"{tags[REFIT][:HASH]}, fitted on all rows"} if tags.get(REFIT) else {}),
         "predictions": tags["prediction_hash"][:HASH],
         "scores": ", ".join(f"{name} {value:.4g}" for name, value in sorted(recorded_scores(version).items())),
         "verdict": f"{tags.get('verdict', 'not judged')}: {tags.get('reason', 'only trained')}",

@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from .. import ROOT, Refused
-from ..datasets.catalog import snapshot_path
+from ..datasets.catalog import snapshot_path, write_lock
 from ..registry import provenance
 from ..registry.git import git, has_commit
 from ..registry.settings import PROJECT
-from ..registry.versions import Version, get_version, run_artifacts
+from ..registry.versions import FITTED, REFIT, Version, get_version, refit_name, run_artifacts
 from ..training import artifact
 from .stages import checked_out, leaves
 
@@ -46,9 +46,10 @@ def restore(model: str, number: str, target: Path | None = None) -> tuple[Path, 
         for name, place in provenance.LOCKS.items():
             if (files / name).exists():
                 shutil.copy(files / name, project / place)
-        fetch_data(project, version)
-        run_stages(project, model, version)
-        return folder, differences(files / "metrics.json", project / "artifacts" / model, version)
+        fetch_data(project, json.loads(version.tags["data"]), f"the data of version {number}")
+        run_stages(project, version, model)
+        changed = differences(files / "metrics.json", project / "artifacts" / model, version)
+        return folder, [*changed, *refit_differences(project, files, version, model)]
 
 
 def check_out(folder: Path, version: Version, patch: Path, *, replace: bool) -> Path:
@@ -78,21 +79,21 @@ def remove_worktree(folder: Path) -> None:
         git("worktree", "remove", "--force", str(folder))
 
 
-def fetch_data(project: Path, version: Version) -> None:
-    """Put the version's snapshots in place: from DVC's cache or remote, or from data/raw of this project."""
+def fetch_data(project: Path, data: dict[str, str], whose: str) -> None:
+    """Put snapshots, by source and hash, in place: from DVC's cache or remote, or from data/raw of this project."""
     problem = checked_out(project) if (project / "data" / "raw.dvc").exists() else "it kept no data/raw.dvc"
-    for name, digest in json.loads(version.tags["data"]).items():
+    for name, digest in data.items():
         wanted, here = (snapshot_path(name, digest, root) for root in (project, ROOT))
         if not wanted.exists() and not here.exists():
             where = f"neither in DVC's cache nor at its remote nor in data/raw here: {problem}"
-            raise Refused(f"snapshot {name}/{wanted.name}, the data of version {version.number}, is {where}")
+            raise Refused(f"snapshot {name}/{wanted.name}, {whose}, is {where}")
         if not wanted.exists():
             wanted.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(here, wanted)
 
 
-def run_stages(project: Path, model: str, version: Version) -> None:
-    """Run split, fit and score in another folder, with its code, in its own environment if that differs."""
+def run_stages(project: Path, version: Version, model: str, stage: str = "") -> None:
+    """Run all stages, or one, in another folder, with its code, in its own environment if that differs."""
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
     environment.pop("MLFLOW_TRACKING_URI", None)  # what is made to compare is not recorded
     python = [sys.executable]
@@ -106,11 +107,29 @@ def run_stages(project: Path, model: str, version: Version) -> None:
     found = [entry for file, entry in ENTRIES.items() if (source / file).exists()]
     if not found:
         raise Refused(f"the restored code in {project} has no command that trains")
-    module, arguments = found[0]
+    module, arguments = (PROJECT, ["stage", stage]) if stage else found[0]
     command = [*python, "-m", module, *arguments, model]
     made = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     if made.returncode:
         raise Refused(f"the restored code in {project} does not run: {(made.stderr.strip() or '?').splitlines()[-1]}")
+
+
+def refit_differences(project: Path, files: Path, version: Version, model: str) -> list[str]:
+    """Make what the version serves with again, its refit and the newest update of that; return where they differ."""
+    tags, changed = version.tags, []
+    steps = {"refit": tags[FITTED]} if tags.get(FITTED) else {}
+    steps |= {"update": tags[REFIT]} if tags.get(REFIT) != tags.get(FITTED) else {}
+    for stage, wanted in steps.items():
+        if stage == "update":
+            data = json.loads(tags["refit_data"])
+            write_lock({name: {"sha256": digest} for name, digest in data.items()}, project)
+            if (tracked := files / refit_name(wanted) / "raw.dvc").exists():
+                shutil.copy(tracked, project / "data" / "raw.dvc")
+            fetch_data(project, data, f"the newest data that version {version.number} knows")
+        run_stages(project, version, model, stage)
+        found = artifact.signature(project / "artifacts" / model / "refit").sha256
+        changed += [f"{stage}: was {wanted}, is {found}"] if found != wanted else []
+    return changed
 
 
 def differences(metrics: Path, made: Path, version: Version) -> list[str]:

@@ -5,7 +5,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def retrain(names: list[str], reason: str, *, unattended: bool = False) -> list[
 
 def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -> Outcome:
     """Record, judge and, if it is good, promote what the stages made: each only if it has not been done yet."""
-    from ..registry import deployments, versions
+    from ..registry import deployments, refits, versions
     from ..training.evaluate import read_scores
     from . import gate
 
@@ -96,19 +96,21 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
         return Outcome(model.name, "unchanged", version, f"version {version} serves already")
     verdict = gate.judge(model, version, unattended=unattended)
     _publish(model, version, verdict)
+    refitted = refits.add_refit(model, version) if verdict.promote else ""
     if verdict.promote:
         deployments.promote(model.name, version, f"{reason}; {verdict.reason}")
     if verdict.final:
         versions.mark_judged(model, version)
     if verdict.promote:
-        return Outcome(model.name, "promoted", version, f"version {version} serves: {verdict.reason}")
+        words = f"version {version} serves{refitted and ', '}{refitted}: {verdict.reason}"
+        return Outcome(model.name, "promoted", version, words)
     state, again = ("kept", "") if verdict.final else ("waiting", "; it is judged again next time")
     return Outcome(model.name, state, version, f"version {version} is not promoted: {verdict.reason}{again}")
 
 
 def mend_champion(model: "Model") -> str:
     """Put the champion's model file back from the workspace if it was damaged; return why it cannot, if so."""
-    from ..registry import versions
+    from ..registry import refits, versions
     from ..training import artifact
 
     number = versions.champion(model.name)
@@ -120,6 +122,8 @@ def mend_champion(model: "Model") -> str:
             return str(refusal)
         versions.add_files(model.name, number, list(model.files.model.iterdir()), "model")
         print(f"{model.name}: the model file of version {number} was damaged: put back from artifacts/", flush=True)
+    if number and (words := refits.mend_refit(model, number)):
+        print(f"{model.name}: {words}", flush=True)
     return ""
 
 
@@ -138,8 +142,8 @@ def mark_unchanged(name: str, block: dict, version: str | None) -> None:
     from ..registry import versions
 
     champion = versions.champion(name)
-    folder = versions.version_folder(name, champion) if champion else None
-    files = [str(file.relative_to(ROOT)) for file in folder.iterdir()] if folder else []
+    folders = {versions.version_folder(name, champion), versions.served_folder(name, champion)} if champion else ()
+    files = sorted(str(file.relative_to(ROOT)) for folder in folders for file in folder.iterdir())
     mark = {"version": version, "state": _state_hash(name, block), "files": _file_facts(files)}
     Workspace(name).settled.write_text(json.dumps(mark), encoding="utf-8")
 
@@ -156,7 +160,7 @@ def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: 
         model, made_of = load_model(name), provenance.current(name)
         limits(model)  # refused before anything is trained
         stages.recompute(model, stale, repo)
-        outcome = settle(model, made_of, reason, unattended)
+        outcome = _updated(model, settle(model, made_of, reason, unattended))
         if outcome.state != "waiting":
             mark_unchanged(name, block, outcome.version)
         return outcome
@@ -165,6 +169,14 @@ def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: 
     except Exception as error:  # a model is somebody's code and may raise anything
         traceback.print_exc(file=sys.stderr)
         return Outcome(name, "failed", None, f"failed: {type(error).__name__}: {first_line(error)}")
+
+
+def _updated(model: "Model", outcome: Outcome) -> Outcome:
+    """Bring a champion that stays up to date with the newest rows, and return the outcome with what came of it."""
+    from ..registry import refits
+
+    words = refits.update_champion(model) if outcome.state != "promoted" else ""
+    return replace(outcome, message=f"{outcome.message}; {words}") if words else outcome
 
 
 def _publish(model: "Model", version: str, verdict: "Verdict") -> None:

@@ -45,9 +45,10 @@ def repository() -> Iterator[Repo]:
 
 def run_stage(name: str, model: "Model") -> None:
     """Run one stage, which writes its files into the model's workspace."""
-    from ..training import evaluate, train  # a retrain with nothing to do needs neither
+    from ..training import evaluate, refit, train  # a retrain with nothing to do needs none of them
 
-    {"split": train.split, "fit": train.fit, "score": evaluate.score}[name](model)
+    own = {"split": train.split, "fit": train.fit, "score": evaluate.score}
+    (own | {"refit": refit.refit, "update": refit.update})[name](model)
 
 
 def outdated(repo: Repo) -> set[str]:
@@ -127,14 +128,12 @@ def checked_out(project: Path) -> str:
     return ""
 
 
-def refill_cache() -> None:
-    """Copy into DVC's cache the snapshots, and the outputs of every stage that is up to date."""
-    with repository() as repo:
-        track(repo)
-        stale = repo.status()
-        for stage in repo.index.stages:
-            if stage.addressing not in stale:
-                repo.commit(stage.addressing, force=True)
+def refill_cache(repo: Repo) -> None:
+    """Copy into DVC's cache the outputs of every stage that is up to date."""
+    stale = repo.status()
+    for stage in repo.index.stages:
+        if stage.addressing not in stale:
+            repo.commit(stage.addressing, force=True)
 
 
 def cached_files() -> list[Path]:

@@ -1,5 +1,6 @@
 """A file of rows -> a file of predictions by the champion, in chunks."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from .. import Refused, atomic_write, first_line
-from ..registry.loading import LoadedVersion, load_version
+from ..registry.loading import LoadedVersion, load_served
 from ..registry.versions import champion
 from ..training.artifact import Signature
 
@@ -31,13 +32,19 @@ def predict_file(source: Path, target: Path, model: str, keys: list[str]) -> tup
     Returns:
         The version that predicted, and the number of rows.
     """
-    number = champion(model)
-    if number is None:
-        raise Refused(f"{model} has no champion yet: train it, then `uv run just promote VERSION {model}`")
-    version = load_version(model, number)
-    version.verify_examples()
-    frames = (_predicted(version, rows, keys) for rows in read_chunks(source, version.signature, keys))
-    return number, write_frames(target, frames)
+    version = _champion(model)
+    frames = (
+        _predicted(version, version.signature.typed(rows), keys)
+        for rows in read_chunks(source, version.signature, keys)
+    )
+    return version.number, write_frames(target, frames)
+
+
+def forecast_file(target: Path, model: str, keys: list[str], periods: int | None) -> tuple[str, int]:
+    """Write the champion's forecast of every series it knows for the next periods, by default its horizon."""
+    version = _champion(model)
+    frames = [_predicted(version, version.future_requests(periods), keys)]
+    return version.number, write_frames(target, iter(frames))
 
 
 def read_chunks(source: Path, signature: Signature, keys: list[str]) -> Iterator[pd.DataFrame]:
@@ -46,7 +53,11 @@ def read_chunks(source: Path, signature: Signature, keys: list[str]) -> Iterator
         if source.suffix == ".csv":
             parsed = {column.name for column in signature.inputs if column.kind != "text"}
             names = [*keys, *(column.name for column in signature.inputs)]
-            yield from pd.read_csv(source, dtype={name: str for name in names if name not in parsed}, chunksize=CHUNK)
+            lists = [column.name for column in signature.inputs if column.kind == "list of numbers"]
+            texts = {name: str for name in [*names, *lists] if name not in parsed or name in lists}
+            for rows in pd.read_csv(source, dtype=texts, chunksize=CHUNK):
+                here = [name for name in lists if name in rows]
+                yield rows.assign(**{name: rows[name].map(json.loads, na_action="ignore") for name in here})
         elif source.suffix == ".parquet":
             with pq.ParquetFile(source) as file:
                 yield from (batch.to_pandas() for batch in file.iter_batches(CHUNK))
@@ -85,10 +96,18 @@ def _write_frames(target: Path, frames: Iterator[pd.DataFrame]) -> int:
     return total
 
 
+def _champion(model: str) -> LoadedVersion:
+    """Return the champion as it serves; raise Refused if there is none."""
+    if (number := champion(model)) is None:
+        raise Refused(f"{model} has no champion yet: train it, then `uv run just promote VERSION {model}`")
+    return load_served(model, number)
+
+
 def _predicted(version: LoadedVersion, rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return the rows' keys, their predictions, and the version that made them."""
+    """Return the keys of the rows, or of those that a row without a time stands for, with predictions and version."""
+    rows = version.expand_requests(rows)
     kept = rows[[name for name in keys if name in rows]]
-    found = version.predict(version.signature.typed(rows)).assign(model_version=version.number)
+    found = version.predict(rows).assign(model_version=version.number)
     if clash := set(kept) & set(found):
         raise Refused(f"column {min(clash)!r} is a key and a result at once: name the key otherwise in data.py")
     return kept.join(found)

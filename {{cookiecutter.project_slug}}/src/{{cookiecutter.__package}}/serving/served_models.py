@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .. import Refused, first_line
-from ..registry.loading import LoadedVersion, load_version, running_code
-from ..registry.versions import champion
+from ..registry.loading import LoadedVersion, load_served, running_code
+from ..registry.versions import REFIT, Version, champion_version
 from ..training.params import module_name
 
 log = logging.getLogger(__name__)
@@ -30,13 +30,13 @@ class ServedModels:
         """Load every new champion; one that cannot be loaded leaves the old one serving."""
         for name in self.names:
             try:
-                number = champion(name)
-                if number is None:
+                found = champion_version(name)
+                if found is None:
                     self.errors[name] = f"no champion yet: uv run just promote VERSION {name}"
                     continue
-                if name not in self.champions or self.champions[name].number != number:
-                    self.champions[name] = _verified(name, number)
-                    log.info("%s: version %s serves", name, number)
+                if name not in self.champions or not _is_same(self.champions[name], found):
+                    self.champions[name] = load_served(name, found.number)
+                    log.info("%s: version %s serves", name, found.number)
                 self.errors.pop(name, None)
             except Exception as error:  # whatever is wrong with the new one, the old one serves on
                 self.on_failure(name)
@@ -56,7 +56,6 @@ class ServedModels:
         return {name: {"version": serving.get(name), "error": self.errors.get(name)} for name in self.names}
 
 
-def _verified(name: str, number: str) -> LoadedVersion:
-    version = load_version(name, number)
-    version.verify_examples()
-    return version
+def _is_same(loaded: LoadedVersion, found: Version) -> bool:
+    """Return whether the version is loaded, and as it serves now: a refit may have been added since."""
+    return (loaded.number, loaded.signature.sha256) == (found.number, found.tags.get(REFIT) or found.tags["sha256"])

@@ -39,7 +39,13 @@ class Signature:
         return columns.typed(rows, self.inputs)
 
 
-def save(folder: Path, estimator: Any, signature: dict[str, Any], trusted: tuple[str, ...]) -> None:
+def save(
+    folder: Path,
+    estimator: Any,
+    signature: dict[str, Any],
+    trusted: tuple[str, ...],
+    packages: tuple[str, str] | None = None,
+) -> None:
     """Write the model file, so that equal models have equal bytes, and its signature.
 
     Args:
@@ -47,11 +53,14 @@ def save(folder: Path, estimator: Any, signature: dict[str, Any], trusted: tuple
         estimator: The fitted model.
         signature: The fields of Signature but `sha256`.
         trusted: The types the file may hold besides those skops knows; Refused names any other.
+        packages: The package that the estimator's types are of, and the one to name in the file instead.
     """
     import skops.io  # a second that a rollback does not wait for
 
     content = canonical(skops.io.dumps(estimator))
     _check_types(content, trusted)
+    if packages:
+        content = _in_package(content, *packages)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(content)
     described = Signature(sha256=sha256(content).hexdigest(), **signature)

@@ -1,6 +1,7 @@
 """Describe a scored model: reports/<model>.html and the model card."""
 
 import json
+import re
 from typing import Any
 
 import pandas as pd
@@ -73,13 +74,16 @@ def model_card(model: Model, scores: dict[str, Any]) -> str:
         "",
         (model.module.__doc__ or model.name).strip().splitlines()[0],
         "",
-        f"- learns: `{model.table.target}` of table `{model.table.name}`, from {len(signature.inputs)} columns",
-        f"- parameters: `{model.params}`",
+        f"- learns: {code(model.table.target)} of table {code(model.table.name)}, from {len(signature.inputs)} columns",
+        f"- parameters: {code(model.params)}",
         f"- trained on {scores['rows']['train']:,} rows, scored on {scores['rows']['holdout']:,} that it never saw",
         f"- {scores['primary']}: {scores['value']:.4g} ({LEVEL:.0%} interval {low:.4g} to {high:.4g}), lower is better",
-        *(f"- {name}: {value:.4g}" for name, value in scores["metrics"].items()),
-        *(f"- gain over {name}: {theirs['gain']:.4g}" for name, theirs in scores["baselines"].items()),
-        *(f"- {line['column']} = {line['value']}: {line['loss']:.4g}, {line['rows']} rows" for line in slices),
+        *(f"- {code(name)}: {value:.4g}" for name, value in scores["metrics"].items()),
+        *(f"- gain over {code(name)}: {theirs['gain']:.4g}" for name, theirs in scores["baselines"].items()),
+        *(
+            f"- {code(each['column'])} = {code(each['value'])}: {each['loss']:.4g}, {each['rows']} rows"
+            for each in slices
+        ),
         f"- model file: sha256 `{signature.sha256}`",
         "",
     ]
@@ -90,3 +94,11 @@ def _held_out(scores: dict[str, Any]) -> str:
     rows = f"{scores['rows']['holdout']:,} held-out rows"
     copies = scores["rows"].get("copies", 0)
     return rows + (f" ({copies:,} more are copies of training rows, and left out)" if copies else "")
+
+
+def code(quoted: Any) -> str:
+    """Return a text as code in Markdown, on one line, with a fence longer than any in it."""
+    line = " ".join(str(quoted).split()) or " "
+    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    inner = f" {line} " if "`" in line else line
+    return f"{fence}{inner}{fence}"

@@ -46,6 +46,11 @@ def fit(model: Model) -> None:
     rows = read_rows(model.files.train)
     if rows[model.table.target].nunique() < 2:
         raise Refused(f"{model.name} has only one value of {model.table.target} to learn from: it needs more rows")
+    fit_rows(model, rows, model.files.model)
+
+
+def fit_rows(model: Model, rows: pd.DataFrame, folder: Path) -> None:
+    """Fit the model on these rows and write its file, its signature and examples of requests to a folder."""
     estimator = model.module.fit(rows, model.table, model.params)
     inputs = model.inputs(rows)
     examples = model.prediction_requests(rows, pd.Series(True, rows.index)).tail(artifact.EXAMPLES)
@@ -58,4 +63,4 @@ def fit(model: Model) -> None:
         "examples": examples,
         "predictions": responses(model.module, estimator, requests),
     }
-    artifact.save(model.files.model, estimator, described, model.module.TRUSTED)
+    artifact.save(folder, estimator, described, model.module.TRUSTED)

@@ -55,6 +55,11 @@ class Workspace:
         return self.folder / "model"
 
     @property
+    def refit(self) -> Path:
+        """The folder of the model fitted again on all rows."""
+        return self.folder / "refit"
+
+    @property
     def predictions(self) -> Path:
         """The predictions for the held-out rows, which the stage `score` writes."""
         return self.folder / "predictions.parquet"
