@@ -23,7 +23,13 @@ PARTS = ["root", *(name.removesuffix(".py") for row in ROWS for name in row if n
 NEVER = {("features", "data"), ("models", "data"), ("retraining", "serving")}  # above, but of no use to it
 MAY_IMPORT = {part: {above for above in PARTS[:i] if (part, above) not in NEVER} for i, part in enumerate(PARTS)}
 ROOM = {"__init__": "root", "_moved": "root", "__main__": "commands"}  # modules that are no part of their own
-ONLY_IN = {"mlflow": "registry/", "dvc": "retraining/stages.py", "prefect": "flows.py", "PIL": "datasets/images.py"}
+ONLY_IN = {
+    "mlflow": "registry/",
+    "dvc": "retraining/stages.py",
+    "prefect": "flows.py",
+    "PIL": "datasets/images.py",
+    "onnxruntime": "features/",
+}
 TO_SERVE = {"artifact", "modules", "params", "workspace"}  # what of training/ a service may load
 LONGEST_MODULE, LONGEST_FUNCTION = 350, 40  # lines
 

@@ -57,6 +57,16 @@ def test_own_rows_are_trained_judged_and_served_without_an_edit(climbed):
     assert done.returncode == 0, done.stdout[-4000:]
 
 
+def test_a_pretrained_network_is_run_where_its_library_is(climbed, request):
+    if request.node.callspec.params["climbed"] != "image-classification":
+        pytest.skip("no images")
+    done = climbed.run(
+        "uv", "run", "--with", "onnxruntime", "pytest", "-q", "tests/models/test_images.py", "-k", "network"
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert "skipped" not in done.stdout
+
+
 def test_three_versions_are_identical_after_five_more_retrains(climbed, request):
     problem = request.node.callspec.params["climbed"]
     done = climbed.run("uv", "run", "python", "-c", SEVEN_RETRAINS, climbed.package, CHANGED[problem])

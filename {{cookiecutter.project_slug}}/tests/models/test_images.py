@@ -3,9 +3,11 @@
 import io
 import tracemalloc
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 from PIL import Image
 
@@ -15,6 +17,7 @@ artifact = import_module(f"{PACKAGE}.training.artifact")
 classifier = import_module(f"{PACKAGE}.models.image_classifier")
 contract = import_module(f"{PACKAGE}.training.contract")
 images = import_module(f"{PACKAGE}.datasets.images")
+tables = import_module(f"{PACKAGE}.datasets.table")
 
 FRAMES = [Image.new("RGB", (16, 16), (60 * i, 0, 0)) for i in range(3)]
 
@@ -81,6 +84,82 @@ def test_a_backbone_of_one_s_own_is_trained_on_saved_and_loaded(trained, tmp_pat
 
     pd.testing.assert_frame_equal(found, classifier.predict(estimator, rows))
     assert estimator[0].transform(rows).shape == (len(rows), 3)
+
+
+def test_a_bad_file_is_named_by_its_key_with_the_true_reason_before_any_training():
+    """Whether the schema asks for readable images, or for none, and whatever their size."""
+    good = [file(noise(40, seed)) for seed in range(30)]
+    rows = pd.DataFrame({"path": [f"{i}.png" for i in range(32)], "label": "a"})
+    for asked in ([], [pa.Check(images.readable, element_wise=True, error="no image")]):
+        schema = pa.DataFrameSchema(
+            {"path": pa.Column(str), "content": pa.Column(object, asked), "label": pa.Column(str)}
+        )
+        own = tables.Table("own", lambda: rows, schema, target="label", key="path")
+        with pytest.raises(package.Refused, match=r"cut off or damaged, 1 of 32 rows, e\.g\. 30\.png") as said:
+            tables.checked(own, rows.assign(content=[*good, file(noise(64))[:2000], b""]))
+        assert "no image that can be read, of BMP" in str(said.value)
+        assert "31.png" in str(said.value)
+    held = tables.is_holdout(own, rows).to_numpy()
+    odd = [file(noise(400 if i == held.argmax() else 40)) for i in range(32)]
+    with pytest.raises(package.Refused, match="400 x 400 pixels, but the model takes 10 to 160 a side, 1 of 32 rows"):
+        tables.checked(own, rows.assign(content=odd))
+
+
+def test_the_strength_is_chosen_by_validation_and_noise_is_not_learned():
+    """Of 60 images without anything to learn, a strength of 1 would be sure of most."""
+    rows = pd.DataFrame({"content": [file(noise(16, seed)) for seed in range(60)], "label": ["a", "b", "c"] * 20})
+    own = SimpleNamespace(name="own", features=["content"], target="label", time=None, group=None)
+    unseen = rows.assign(content=[file(noise(16, 100 + seed)) for seed in range(60)])
+    chosen, strong, naive = (
+        classifier.losses(unseen, classifier.predict(each, unseen), own).mean()
+        for each in (
+            classifier.fit(rows, own, classifier.Params()),
+            classifier.fit(rows, own, classifier.Params(strength=1.0)),
+            classifier.baselines(rows, own, classifier.Params())["naive"],
+        )
+    )
+
+    assert chosen < 1.05 * naive < strong
+
+
+def field(number, value):
+    """Return a field of a protocol buffer: an integer, or bytes."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def small_network():
+    """Return an ONNX file, (n, 3, 8, 8) -> (n, 3, 1, 1), with one node: the mean over places."""
+    node = field(1, b"x") + field(2, b"y") + field(4, b"GlobalAveragePool")
+    ends = []
+    for name, sizes in ((b"x", (None, 3, 8, 8)), (b"y", (None, 3, 1, 1))):
+        shape = b"".join(field(1, field(2, b"n") if each is None else field(1, each)) for each in sizes)
+        ends.append(field(1, name) + field(2, field(1, field(1, 1) + field(2, shape))))
+    graph = field(1, node) + field(2, b"small") + field(11, ends[0]) + field(12, ends[1])
+    return field(1, 8) + field(7, graph) + field(8, field(1, b"") + field(2, 17))
+
+
+def test_a_pretrained_network_is_a_file_that_the_model_keeps(tmp_path):
+    pytest.importorskip("onnxruntime", reason="the library for networks is not installed")
+    (tmp_path / "network.onnx").write_bytes(small_network())
+    dark, light = (Image.new("RGB", (20, 20), (shade, 0, 0)) for shade in (40, 200))
+    rows = pd.DataFrame({"content": [file(dark), file(light)] * 6, "label": ["dark", "light"] * 6})
+    own = SimpleNamespace(name="own", features=["content"], target="label", time=None, group=None)
+    estimator = classifier.fit(rows, own, classifier.Params(network=str(tmp_path / "network.onnx")))
+    facts = {"model": "x", "table": "x", "inputs": [], "examples": [], "predictions": []}
+    artifact.save(tmp_path, estimator, facts, classifier.TRUSTED)
+    (tmp_path / "network.onnx").unlink()
+    found = artifact.load(tmp_path, classifier.TRUSTED)
+
+    assert found[0].transform(rows)[0] == pytest.approx([(40 / 255 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225])
+    assert classifier.predict(found, rows)["prediction"].tolist() == rows["label"].tolist()
+
+
+def test_a_network_that_is_not_there_is_named():
+    rows = pd.DataFrame({"content": [file(noise(16))]})
+    with pytest.raises(package.Refused, match=r"network 'none\.onnx' cannot be read"):
+        classifier.Features("content", "gradients", 32, "none.onnx").fit(rows)
 
 
 def test_an_unknown_backbone_is_named():

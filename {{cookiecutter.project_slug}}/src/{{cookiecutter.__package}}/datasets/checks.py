@@ -34,6 +34,10 @@ def schema_failures(cases: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) ->
     checks = cases["check"].astype(str)
     uncoerced = cases["column"].isin(cases["column"][checks.str.startswith("coerce_dtype")])
     cases = cases[~uncoerced | checks.str.startswith(("coerce_dtype", "not_nullable"))]  # others follow from these
+    files = cases["failure_case"].map(lambda value: isinstance(value, bytes))
+    if files.any():
+        told = _image_reasons(cases["failure_case"][files], pd.Series(False, cases.index[files]))
+        cases = cases.assign(check=told[told != ""].reindex(cases.index).fillna(cases["check"].astype(str)))
     lines = []
     for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
         if check in ABSENT:
@@ -78,6 +82,23 @@ def unusable_values(rows: pd.DataFrame, features: list[str], time: str | None) -
         yield finding(time, "names times, but is text: make it datetime64[ns]", len(rows), times.head(EXAMPLES))
 
 
+def unusable_files(rows: pd.DataFrame, features: list[str], keys: list[str], held: pd.Series) -> Iterator[pd.DataFrame]:
+    """Yield a finding for each reason why files are no images that a model can use, with the keys of the files.
+
+    Args:
+        rows: Rows of the schema's types.
+        features: The columns to look at: those that hold files.
+        keys: The columns that identify a row.
+        held: Which rows no model learns from.
+    """
+    for name in features:
+        if pd.api.types.infer_dtype(rows[name], skipna=False) == "bytes":
+            reasons = _image_reasons(rows[name], held)
+            for reason, own in rows[reasons != ""].groupby(reasons):
+                examples = own[keys].head(EXAMPLES).astype(str).agg(" ".join, axis=1)
+                yield finding(name, reason, len(own), list(examples))
+
+
 def missing_values(rows: pd.DataFrame, nullable: list[str]) -> Iterator[pd.DataFrame]:
     """Yield a finding for each of these columns, nullable by their schema, that has a missing value all the same."""
     for name in nullable:
@@ -101,3 +122,12 @@ def _example(rows: pd.DataFrame, row: int, value: object, keys: list[str]) -> st
     if isinstance(value, bytes) and set(keys) <= set(rows):
         return f"{' '.join(map(str, rows.loc[row, keys]))} ({len(value):,} bytes)"
     return f"row {row}: {value}"
+
+
+def _image_reasons(contents: pd.Series, held: pd.Series) -> pd.Series:
+    """Return why each file is no usable image; nothing where the project has no module for images."""
+    try:
+        from .images import reasons
+    except ModuleNotFoundError:
+        return pd.Series("", contents.index)
+    return reasons(contents, held)

@@ -2,9 +2,11 @@
 
 import io
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageOps
 
 from .. import BadRows
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # formats that Pillow may decode
 BYTES = 20_000_000  # largest file
 SIDE = 8_000  # largest width and height, in pixels
+SIZE_FACTOR = 4  # accepted images are at most this many times smaller or larger than all training images
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # raised by Pillow for bad files
+
+_TROUBLES: dict[bytes, str] = {}  # of files that were decoded, by their hash
 
 
 def readable(content: bytes) -> bool:
@@ -24,12 +29,44 @@ def readable(content: bytes) -> bool:
 
 
 def trouble(content: bytes) -> str:
-    """Return why the bytes cannot be used as an image, or an empty text if they can."""
-    try:
-        pixels(content, 1)
-    except BadRows as bad:
-        return str(bad)
-    return ""
+    """Return why the bytes cannot be used as an image, or an empty text if they can; a file is decoded once."""
+    digest = blake2b(content, digest_size=16).digest()
+    if digest not in _TROUBLES:
+        try:
+            pixels(content, 1)
+            _TROUBLES[digest] = ""
+        except BadRows as bad:
+            _TROUBLES[digest] = str(bad)
+    return _TROUBLES[digest]
+
+
+def accepted_sides(contents: Iterable[bytes]) -> tuple[float, float]:
+    """Return the smallest and the largest side of images that go with these, in pixels."""
+    sides = [side for content in contents for side in size(content)]
+    return min(sides) / SIZE_FACTOR, max(sides) * SIZE_FACTOR
+
+
+def unusual_size(content: bytes, least: float, most: float) -> str:
+    """Return how the image's size is off these sides, or an empty text."""
+    width, height = size(content)
+    if least <= min(width, height) <= max(width, height) <= most:
+        return ""
+    return f"the image has {width} x {height} pixels, but the model takes {least:g} to {most:g} a side"
+
+
+def reasons(contents: pd.Series, held: pd.Series) -> pd.Series:
+    """Return why each file is no usable image, an empty text if it is: as a model would say that learns from some.
+
+    Args:
+        contents: The files.
+        held: Which of them no model learns from.
+    """
+    found = contents.map(trouble)
+    good = found == ""
+    if (good & ~held).any():
+        least, most = accepted_sides(contents[good & ~held])
+        found[good] = contents[good].map(lambda content: unusual_size(content, least, most))
+    return found
 
 
 def size(content: bytes) -> tuple[int, int]:

@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 
 from .. import Refused
-from .checks import BadData, altered_values, duplicate_keys, missing_values, schema_failures, unusable_values
+from .checks import (
+    BadData,
+    altered_values,
+    duplicate_keys,
+    missing_values,
+    schema_failures,
+    unusable_files,
+    unusable_values,
+)
 
 if TYPE_CHECKING:  # the service needs neither
     import pandera.pandas as pa
@@ -98,6 +106,7 @@ def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     try:
         rows = table.schema.validate(loaded, lazy=True)
         findings += [*altered_values(loaded, rows), *unusable_values(rows, table.features, table.time)]
+        findings += unusable_files(rows, table.features, table.keys, is_holdout(table, rows))
     except SchemaErrors as errors:
         findings.append(schema_failures(errors.failure_cases, rows, table.keys))
     findings += missing_values(rows, [name for name in named if table.schema.columns[name].nullable])

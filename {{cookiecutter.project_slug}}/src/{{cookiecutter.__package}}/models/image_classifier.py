@@ -1,12 +1,13 @@
-"""Classify images: features computed by a backbone, then a logistic regression."""
+"""Classify images: features from a backbone or a network, then a logistic regression of validated strength."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -16,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from .. import BadRows, Refused
 from ..datasets import images
 from ..datasets.table import Table
-from ..features import classes
+from ..features import blend, classes
+from ..features.backbones import gradients, loaded_network, pixels, read_network
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,40 +26,16 @@ if TYPE_CHECKING:
 PRIMARY = "log_loss"
 TRUSTED = (f"{__name__}.Features",)
 BATCH = 256  # images decoded at a time
-SIZE_FACTOR = 4  # accepted images are at most this many times smaller or larger than all training images
-ORIENTATIONS = 9  # bins of the histograms of oriented gradients
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # to choose from
+SIMPLE = 1e-2  # of the baseline
+VALIDATED = 10_000  # images that the strength is chosen on at most
 WORST = 20  # misclassified images plotted
 losses, metrics = classes.losses, classes.metrics
 
 
-def pixels(batch: np.ndarray) -> np.ndarray:
-    """Return the images, `(n, side, side, 3)` of uint8, averaged to 8 x 8 pixels in [0, 1]: `(n, 192)`."""
-    count, side = batch.shape[:2]
-    coarse = batch.reshape(count, 8, side // 8, 8, side // 8, 3).mean(axis=(2, 4), dtype=np.float32)  # (n, 8, 8, 3)
-    return coarse.reshape(count, -1) / 255
-
-
-def gradients(batch: np.ndarray) -> np.ndarray:
-    """Return histograms of oriented gradients in cells of 8 x 8 pixels, and the coarse pixels: `(n, features)`.
-
-    See Dalal and Triggs (2005), "Histograms of oriented gradients for human detection".
-    """
-    grey = batch.mean(axis=3, dtype=np.float32) / 255  # (n, side, side)
-    count, cells = len(grey), grey.shape[1] // 8
-    down, right = np.gradient(grey, axis=(1, 2))
-    magnitude, angle = np.hypot(down, right), np.arctan2(down, right) % np.pi * ORIENTATIONS / np.pi
-    histograms = np.empty((count, ORIENTATIONS, cells, cells), np.float32)
-    for i in range(ORIENTATIONS):
-        distance = np.abs(angle - i)  # from the bin, in bins; angles are cyclic
-        share = magnitude * np.clip(1 - np.minimum(distance, ORIENTATIONS - distance), 0, 1)
-        histograms[:, i] = share.reshape(count, cells, 8, cells, 8).mean(axis=(2, 4))
-    edges = histograms.reshape(count, -1)
-    return np.hstack([edges / (np.linalg.norm(edges, axis=1, keepdims=True) + 1e-3), pixels(batch)])
-
-
 BACKBONES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"gradients": gradients, "pixels": pixels}
-# To use a pretrained network, add a function here from a batch, (n, side, side, 3) of uint8, to features, (n, k), and
-# set its name as `backbone` in params.yaml. Load its weights once, from a file in the project.
+# For features of your own, add a function from a batch, (n, side, side, 3) of uint8, to features, (n, k), and set its
+# name as `backbone` in params.yaml. A pretrained network needs none: set its file as `network`.
 
 
 @dataclass(frozen=True)
@@ -66,7 +44,9 @@ class Params:
 
     backbone: str = "gradients"
     side: PositiveInt = 32  # pixels; images are resized to a square of this side, a multiple of 8
-    strength: PositiveFloat = 1.0  # C of the logistic regression, its inverse regularization
+    network: str = ""  # an ONNX file, from the project's folder, whose output is used instead of the backbone's
+    strength: PositiveFloat | None = None  # C of the logistic regression; unless set, chosen by cross-validation
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         """Raise Refused for an unknown backbone or a side that is not a multiple of 8."""
@@ -77,20 +57,23 @@ class Params:
 
 
 class Features(TransformerMixin, BaseEstimator):
-    """A transformer from rows with a column of image files to the backbone's features, BATCH images at a time.
+    """A transformer from rows with a column of image files to features, BATCH images at a time.
 
     Attributes:
         least_: The smallest side of an accepted image, in pixels.
         most_: The largest side of an accepted image, in pixels.
+        weights_: The bytes of the network's file, uint8; empty without one.
+        digest_: Their SHA-256.
     """
 
-    def __init__(self, column: str, backbone: str, side: int) -> None:
-        self.column, self.backbone, self.side = column, backbone, side
+    def __init__(self, column: str, backbone: str, side: int, network: str = "") -> None:
+        self.column, self.backbone, self.side, self.network = column, backbone, side, network
 
     def fit(self, rows: pd.DataFrame, labels: np.ndarray | None = None) -> "Features":
-        """Set the accepted sizes from those of the training images."""
-        sides = [side for content in rows[self.column] for side in images.size(content)]
-        self.least_, self.most_ = min(sides) / SIZE_FACTOR, max(sides) * SIZE_FACTOR
+        """Set the accepted sizes from those of the training images, and read the network."""
+        self.least_, self.most_ = images.accepted_sides(rows[self.column])
+        self.weights_ = read_network(self.network) if self.network else np.empty(0, np.uint8)
+        self.digest_ = sha256(self.weights_).hexdigest()
         return self
 
     def transform(self, rows: pd.DataFrame) -> np.ndarray:
@@ -100,33 +83,33 @@ class Features(TransformerMixin, BaseEstimator):
 
     def _batch(self, contents: pd.Series, start: int) -> np.ndarray:
         """Return the features of a batch of files that starts at row `start`: `(files, features)`."""
-        batch = np.empty((len(contents), self.side, self.side, 3), np.uint8)
+        compute = loaded_network(self.weights_, self.digest_) if self.network else BACKBONES[self.backbone]
+        side = getattr(compute, "side", None) or self.side
+        batch = np.empty((len(contents), side, side, 3), np.uint8)
         for i, content in enumerate(contents):
             try:
-                width, height = images.size(content)
-                if not self.least_ <= min(width, height) <= max(width, height) <= self.most_:
-                    accepted = f"{self.least_:g} to {self.most_:g}"
-                    raise BadRows(f"the image has {width} x {height} pixels, but the model takes {accepted} a side")
-                batch[i] = images.pixels(content, self.side)
+                if unusual := images.unusual_size(content, self.least_, self.most_):
+                    raise BadRows(unusual)
+                batch[i] = images.pixels(content, side)
             except BadRows as bad:
                 raise BadRows(f"column {self.column!r}, row {start + i}: {bad}") from bad
-        return BACKBONES[self.backbone](batch)
+        return compute(batch)
 
 
 def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
-    """Fit a logistic regression on the standardised features of the backbone."""
-    classifier = _logistic(params.strength)
-    return _fitted(classifier, rows, table, params.backbone, params.side)
+    """Fit a logistic regression on the standardised features of the backbone or network."""
+    features = Features(_column(rows, table), params.backbone, params.side, params.network)
+    labels, found = classes.labels(rows, table), features.fit(rows).transform(rows)
+    strength = params.strength or _strength(found, rows, labels, table, params.seed)
+    return _pipeline(features, _logistic(strength).fit(found, labels))
 
 
 def baselines(rows: pd.DataFrame, table: Table, params: Params) -> dict[str, Pipeline]:
     """Fit the class frequencies (`naive`) and a logistic regression on 8 x 8 pixels (`linear`)."""
-    linear = _logistic(1.0)
-    naive = DummyClassifier(strategy="prior")
-    return {
-        "naive": _fitted(naive, rows, table, "pixels", 8),
-        "linear": _fitted(linear, rows, table, "pixels", 8),
-    }
+    features, labels = Features(_column(rows, table), "pixels", 8), classes.labels(rows, table)
+    found = features.fit(rows).transform(rows)
+    simple = {"naive": DummyClassifier(strategy="prior"), "linear": _logistic(SIMPLE)}
+    return {name: _pipeline(features, classifier.fit(found, labels)) for name, classifier in simple.items()}
 
 
 def predict(estimator: Pipeline, rows: pd.DataFrame) -> pd.DataFrame:
@@ -148,9 +131,23 @@ def _logistic(strength: float) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000, tol=1e-3))
 
 
-def _fitted(classifier: object, rows: pd.DataFrame, table: Table, backbone: str, side: int) -> Pipeline:
-    features = Features(_column(rows, table), backbone, side)
-    return make_pipeline(features, classifier).fit(rows, classes.labels(rows, table))
+def _strength(found: np.ndarray, rows: pd.DataFrame, labels: np.ndarray, table: Table, seed: int) -> float:
+    """Return the strength with the lowest log loss on images that a fold held out; a weak one without any fold."""
+    part = blend.sample(len(rows), VALIDATED, seed)
+    found, rows, labels = found[part], rows.iloc[part], labels[part]
+    known, totals = np.unique(labels), np.zeros(len(STRENGTHS))
+    for learned, held in blend.folds(rows, labels, table, seed):
+        if len(held) and len(np.unique(labels[learned])) > 1:
+            true = np.arange(len(held)), np.searchsorted(known, labels[held])
+            for i, strength in enumerate(STRENGTHS):
+                classifier = _logistic(strength).fit(found[learned], labels[learned])
+                chances = blend.probabilities(classifier, found[held], known)[true]
+                totals[i] -= np.log(np.clip(chances, classes.FLOOR, 1)).sum()
+    return STRENGTHS[totals.argmin()] if totals.any() else SIMPLE
+
+
+def _pipeline(features: Features, classifier: Pipeline) -> Pipeline:
+    return Pipeline([("features", features), ("classifier", classifier)])
 
 
 def _column(rows: pd.DataFrame, table: Table) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PRIMARY = "squared_error"  # the loss that the model minimises; the absolute error would favour the median
 TRUSTED = (*tabular.TRUSTED, *blend.TRUSTED)
-CAUTION = 0.3  # see blend.Recipe; trees cannot follow a trend, and lines not always
+CAUTION = 0.3  # see blend.Recipe; boosted trees cannot follow a trend, and lines not always
 PENALTIES = np.logspace(-1, 3, 9)  # alphas of the ridge regression, chosen by leave-one-out cross-validation
 
 
@@ -36,10 +36,14 @@ class Params:
 
 
 def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
-    """Fit the mean, a ridge regression, boosted trees and a forest, those that validation weighs."""
-    boosted = HistGradientBoostingRegressor(**tabular.boosting(params))
-    forest = ExtraTreesRegressor(**tabular.forest(params))
-    members = {**_simple(), "boosted": Member(boosted), "forest": Member(forest, tabular.FOREST_ROWS)}
+    """Fit a ridge regression, boosted trees and, without a time, a forest and the mean, those that validation weighs.
+
+    Neither of the latter two can follow a trend.
+    """
+    members = {"linear": _ridge(), "boosted": Member(HistGradientBoostingRegressor(**tabular.boosting(params)))}
+    if not table.time:
+        forest = ExtraTreesRegressor(**tabular.forest(params))
+        members |= {"naive": _naive(), "forest": Member(forest, tabular.FOREST_ROWS)}
     encoder = tabular.encoder(rows, table, "continuous")
     recipe = blend.Recipe(members, encoder, _squared_error, params.seed, CAUTION)
     return recipe.fit(rows, _truth(rows, table), table)
@@ -47,7 +51,8 @@ def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
 
 def baselines(rows: pd.DataFrame, table: Table, params: Params) -> dict[str, Pipeline]:
     """Fit the mean of the target (`naive`), a ridge regression (`linear`) and default boosted trees (`boosted`)."""
-    members = {**_simple(), "boosted": Member(HistGradientBoostingRegressor(random_state=params.seed))}
+    boosted = Member(HistGradientBoostingRegressor(random_state=params.seed))
+    members = {"naive": _naive(), "linear": _ridge(), "boosted": boosted}
     recipe = blend.Recipe(members, tabular.encoder(rows, table, "continuous"), _squared_error, params.seed)
     return recipe.fit_each(rows, _truth(rows, table))
 
@@ -90,9 +95,12 @@ def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[s
     return {"Predictions and errors on held-out rows": figure}
 
 
-def _simple() -> dict[str, Member]:
-    ridge = make_pipeline(tabular.scaler(), RidgeCV(alphas=PENALTIES))
-    return {"naive": Member(DummyRegressor(strategy="mean")), "linear": Member(ridge, tabular.LINEAR_ROWS)}
+def _naive() -> Member:
+    return Member(DummyRegressor(strategy="mean"))
+
+
+def _ridge() -> Member:
+    return Member(make_pipeline(tabular.scaler(), RidgeCV(alphas=PENALTIES)), tabular.LINEAR_ROWS)
 
 
 def _squared_error(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
