@@ -105,6 +105,21 @@ def test_history_shows_every_version_and_every_deployment(version):
     assert deployments.deployments(model)[-1].reason[:20] in shown
 
 
+def test_history_tells_scores_on_other_rows_apart(version, monkeypatch):
+    found = versions.get_version(*version)
+    tags = [{"holdout": "a" * 64}, {"holdout": "b" * 64, "gain": "gain 0.1 (0 to 0.2)"}, {"holdout": "a" * 64}, {}]
+    kept = {name: value for name, value in found.tags.items() if name not in ("holdout", "gain")}
+    made = [replace(found, number=str(9 - i), tags=kept | each) for i, each in enumerate(tags)]
+    monkeypatch.setattr(lineage, "versions", lambda model: made)
+    first, *shown = lineage.history(version[0])[1:6]
+
+    assert "scores compare only on the same rows" in first
+    assert [line.partition(" on rows ")[2][:1] for line in shown[:4]] == ["1", "2", "1", "?"]
+    assert "gain 0.1 (0 to 0.2) over the champion" in shown[1]
+    monkeypatch.setattr(lineage, "versions", lambda model: made[:1])
+    assert " on rows " not in "".join(lineage.history(version[0])[:3])
+
+
 def test_cleaning_frees_only_what_no_version_needs(version):
     broken = stages.CACHE / "ff" / ("f" * 30)
     unused = stages.CACHE / hashlib.md5(b"rubbish").hexdigest()[:2] / hashlib.md5(b"rubbish").hexdigest()[2:]

@@ -80,6 +80,7 @@ def record_version(model: "Model", scores: dict[str, Any], made_of: "Provenance"
         return same[0].number, False
     tags = made_of.tags | {"fingerprint": mark, "prediction_hash": scores["prediction_hash"], "model": model.name}
     tags |= {"parent": champion(model.name) or "", "score": f"{scores['primary']} {scores['value']:.4g}"}
+    tags |= {"holdout": scores["holdout_hash"]} if "holdout_hash" in scores else {}
     tags |= {"sha256": artifact.signature(model.files.model).sha256}
     with recording() as mlflow:
         run = _log_run(mlflow, model, scores, tags, made_of)

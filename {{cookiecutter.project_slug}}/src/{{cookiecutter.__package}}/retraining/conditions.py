@@ -22,6 +22,8 @@ SMALL = 30  # rows, or groups of rows, below which neither a holdout nor a slice
 FEW = 8  # groups below which a holdout is not judged, however many rows they have
 SHOWN = 3  # uncommitted files named
 
+COMPARED = "not worse than the champion", "better than the champion"  # names of the condition on the gain
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -164,7 +166,7 @@ def compared(
     """
     low, high = interval(gain, units, allowed.level)
     floor = -allowed.allowed_loss * skill if allowed.min_gain is None else allowed.min_gain * skill
-    name = "not worse than the champion" if allowed.min_gain is None else "better than the champion"
+    name = COMPARED[0] if allowed.min_gain is None else COMPARED[1]
     found = f"gain {gain.mean():.4g} ({low:.4g} to {high:.4g})"
     holds = bool(low > floor and high >= 0)  # a loss that is certain is not allowed, or many would add up
     wanted = f"a lower bound above {floor:.4g}" if low <= floor else "an upper bound of 0 or more"

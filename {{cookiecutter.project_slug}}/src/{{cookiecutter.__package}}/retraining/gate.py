@@ -13,6 +13,7 @@ from ..training.contract import Model
 from ..training.statistics import interval, resampling_units
 from ..training.workspace import read_rows
 from .conditions import (
+    COMPARED,
     SMALL,
     Condition,
     Contender,
@@ -44,6 +45,12 @@ class Verdict:
     def final(self) -> bool:
         """Whether judging the same version again would give the same verdict."""
         return not any(each.retryable and not each.holds for each in self.conditions)
+
+    @property
+    def gain(self) -> str:
+        """The gain over the champion on the same rows, with its interval; empty if there was no comparison."""
+        found = [each.found for each in self.conditions if each.name in COMPARED]
+        return found[0].partition(";")[0] if found else ""
 
     def json(self, sha256: str) -> str:
         """Return the verdict on the model file with this hash, as JSON."""

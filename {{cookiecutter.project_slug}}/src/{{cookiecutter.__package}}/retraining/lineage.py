@@ -46,13 +46,24 @@ def describe_version(model: str, number: str) -> list[str]:
 
 
 def history(model: str) -> list[str]:
-    """Return every version with its score and verdict, then every deployment: which, when, by whom and why."""
-    serving = champion(model)
-    lines = [f"{model}", "  versions"]
-    for version in versions(model):
+    """Return every version with its score and verdict, then every deployment: which, when, by whom and why.
+
+    Held-out rows are numbered where scores are on different ones, `?` where that was not recorded. A gain over the
+    champion is on the same rows in any case.
+    """
+    serving, known = champion(model), versions(model)
+    holdouts = list(dict.fromkeys(version.tags.get("holdout", "?") for version in reversed(known)))
+    numbers = {"?": "?"} | {each: str(i) for i, each in enumerate([one for one in holdouts if one != "?"], 1)}
+    several = len(holdouts) > 1
+    note = " (scores compare only on the same rows, which are numbered; a gain is on the same rows)" if several else ""
+    lines = [f"{model}", f"  versions{note}"]
+    for version in known:
         mark, tags = "*" if version.number == serving else " ", version.tags
         verdict = f"{tags.get('verdict', 'not judged')}: {tags.get('reason', 'only trained')}"[:WIDTH]
-        lines.append(f"  {mark}{version.number:>4}  {version.made:%Y-%m-%d %H:%M}  {tags.get('score', '')}  {verdict}")
+        on = f" on rows {numbers[tags.get('holdout', '?')]}" if several else ""
+        score = tags.get("score", "") + on
+        score += f", {tags['gain']} over the champion" if "gain" in tags else ""
+        lines.append(f"  {mark}{version.number:>4}  {version.made:%Y-%m-%d %H:%M}  {score}  {verdict}")
     lines.append("  deployments")
     for line in reversed(deployments(model)):
         broken = "" if line.state == "FINISHED" else " (broken off)"

@@ -189,7 +189,8 @@ def _publish(model: "Model", version: str, verdict: "Verdict") -> None:
     files.verdict.write_text(verdict.json(artifact.signature(files.model).sha256), encoding="utf-8")
     write_report(model)
     word = "promote" if verdict.promote else "keep"
-    versions.set_tags(model.name, version, {"verdict": word, "reason": verdict.reason})
+    gain = {"gain": verdict.gain} if verdict.gain else {}
+    versions.set_tags(model.name, version, {"verdict": word, "reason": verdict.reason} | gain)
     versions.add_files(model.name, version, [files.verdict, files.card, files.report])
 
 

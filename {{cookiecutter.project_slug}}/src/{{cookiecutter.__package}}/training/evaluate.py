@@ -41,6 +41,7 @@ def score(model: Model) -> None:
             line for column in slice_columns(model, rows) for line in slice_losses(column, rows[column], losses)
         ],
         "rows": {"train": len(train), "holdout": len(rows), "copies": facts.get("copies", 0)},
+        "holdout_hash": content_hash(rows[[*model.table.keys, model.table.target]]),
         "prediction_hash": content_hash(predictions.reset_index(drop=True)),
     }
     predictions.to_parquet(model.files.predictions)
