@@ -2,8 +2,8 @@
 
     python killed.py PACKAGE
 
-Everything is imported once; each retrain is a forked process of its own, ended by SIGKILL from within. Prints a line of
-JSON for each step.
+Everything is imported once; each command is a forked process of its own, ended by SIGKILL from within. Prints a line of
+JSON for each step: first those of a retrain, then those of other commands, then what differs in versions made again.
 """
 
 import json
@@ -26,10 +26,16 @@ def imported(part, *names):
 
 [catalog] = imported("datasets", "catalog")
 artifact, contract, report = imported("training", "artifact", "contract", "report")
-deployments, loading, versions = imported("registry", "deployments", "loading", "versions")
-gate, retraining, stages = imported("retraining", "gate", "retrain", "stages")
+database, deployments, loading, versions = imported("registry", "database", "deployments", "loading", "versions")
+cleanup, gate, restoring, retraining, stages = imported("retraining", "cleanup", "gate", "restore", "retrain", "stages")
+commands = import_module(f"{PACKAGE}.__main__").main
+import mlflow.store.model_registry.sqlalchemy_store  # noqa: E402
+import mlflow.store.tracking.sqlalchemy_store  # noqa: E402, F401
+import skops.io  # noqa: E402, F401
 from dvc.repo import Repo  # noqa: E402
 from mlflow import MlflowClient  # noqa: E402
+
+contract.load_models([])
 
 STEPS = [  # whose attribute, which, how many calls are let through, and whether the kill comes before or after
     (catalog.pq, "write_table", 0, "before"),  # the snapshot
@@ -54,6 +60,36 @@ STEPS = [  # whose attribute, which, how many calls are let through, and whether
     (Repo, "push", 0, "before"),
 ]
 
+DEPLOYMENT = [
+    (MlflowClient, "create_run", 0, "after"),  # the line in the log
+    (MlflowClient, "set_registered_model_alias", 0, "after"),  # the champion
+    (MlflowClient, "set_registered_model_alias", 1, "after"),  # the one before
+    (MlflowClient, "set_terminated", 0, "after"),
+    (database, "_copy", 0, "before"),
+]
+OTHERS = {  # commands, and their steps
+    "promote": DEPLOYMENT,
+    "rollback": [*DEPLOYMENT, (MlflowClient, "set_model_version_tag", 0, "after")],
+    "clean": [
+        (stages, "refill_cache", 0, "before"),
+        (stages, "refill_cache", 0, "after"),
+        (cleanup, "needed_names", 0, "after"),
+        (cleanup, "unused_runs", 0, "after"),
+        (cleanup.shutil, "rmtree", 0, "before"),
+    ],
+    "data": [
+        (catalog.pq, "write_table", 0, "before"),
+        (catalog.pq, "write_table", 0, "after"),
+        (catalog, "write_lock", 0, "before"),
+        (catalog, "write_lock", 0, "after"),
+    ],
+    "restore": [
+        (restoring, "check_out", 0, "after"),
+        (restoring, "fetch_data", 0, "after"),
+        (restoring, "run_stages", 0, "after"),
+    ],
+}
+
 
 def main():
     """One model, whose gate always opens, on a source that changes before every step."""
@@ -74,6 +110,41 @@ def main():
         seen = {"step": words, "status": status, "outcome": outcome, "again": again}
         print(json.dumps(seen | {"before": before, "after": after, "last": last}), flush=True)
         before = last
+    [model] = contract.load_models([])
+    kill_others(model.name, name, whole.iloc[len(STEPS) + 1 :])
+
+
+def kill_others(model, source, rows):
+    """Kill every other command at its steps, and run it again; at the end make the first and the last version again."""
+    newest, older = forked(lambda: [version.number for version in versions.versions(model)[:2]])
+
+    def serve(version):
+        for each in (older, version):
+            deployments.promote(model, each, "tests")
+
+    work = {
+        "promote": lambda: deployments.promote(model, newest, "killed"),
+        "rollback": lambda: deployments.rollback(model, "killed"),
+        "clean": lambda: cleanup.clean(),
+        "data": lambda: commands(["data"], standalone_mode=False),
+        "restore": lambda: restoring.restore(model, "1"),
+    }
+    for command, steps in OTHERS.items():
+        run = work[command]
+        for number, step in enumerate(steps):
+            if command == "data":
+                rows.iloc[number:].to_parquet(f"data/{source}.parquet")
+            (loading.CODE / "000000000000_committed").mkdir(parents=True, exist_ok=True)
+            before = forked(lambda serving=older if command == "promote" else newest: (serve(serving), look())[1])
+            status = forked(lambda step=step, run=run: (kill_at(*step), run()), killed=True)
+            after = forked(look)
+            place, attribute, skipped, side = step
+            words = f"{command}: {side} {getattr(place, '__name__', place)}.{attribute} {skipped}"
+            print(json.dumps({"step": words, "status": status, "before": before, "after": after}), flush=True)
+        forked(lambda run=run: run() and None)
+    forked(lambda: vars(cleanup.clean()))
+    print(json.dumps({"clean": forked(lambda: vars(cleanup.clean()))}), flush=True)
+    print(json.dumps({each: forked(lambda each=each: restoring.restore(model, each)[1]) for each in ("1", newest)}))
 
 
 def prepare():
@@ -115,7 +186,9 @@ def look():
     with stages.repository() as repo:
         stale = sorted(repo.status())
     numbers = [int(version.number) for version in versions.versions(model.name)]
-    return {"champion": champion, "predicted": predicted, "versions": numbers, "log": log, "stale": stale}
+    former = versions.champion(model.name, versions.PREVIOUS)
+    found = {"previous": former, "rollback": deployments.former_champion(model.name)}
+    return found | {"champion": champion, "predicted": predicted, "versions": numbers, "log": log, "stale": stale}
 
 
 def forked(work, *, killed=False):

@@ -66,7 +66,8 @@ def test_killed_at_any_step_the_champion_serves_and_the_next_retrain_completes(o
     script = Path(__file__).with_name("killed.py")
     done = own.run("uv", "run", "python", str(script), own.package)
     assert done.returncode == 0, done.stderr
-    steps = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    steps, others = [line for line in lines if "last" in line], [line for line in lines if "last" not in line]
     assert len(steps) >= 18
     for step in steps:
         before, after, last = step["before"], step["after"], step["last"]
@@ -81,6 +82,26 @@ def test_killed_at_any_step_the_champion_serves_and_the_next_retrain_completes(o
         done = [version for version, state in last["log"] if state == "FINISHED"]
         assert done == [str(number) for number in sorted(last["versions"])], step["step"]
         assert "RUNNING" not in {state for _, state in last["log"]}
+    *killed, cleaned, restored = others
+    check_others(killed)
+    assert cleaned["clean"] == {"broken": 0, "freed": 0, "runs": 0, "code": 0, "unknown": 0}
+    assert list(restored.values()) == [[], []]
+
+
+def check_others(killed: list[dict]) -> None:
+    """After a kill of another command the log names who serves, what serves predicts, and the data are whole."""
+    assert {step["step"].partition(":")[0] for step in killed} == {"promote", "rollback", "clean", "data", "restore"}
+    for step in killed:
+        before, after = step["before"], step["after"]
+        done = [version for version, state in after["log"] if state == "FINISHED"]
+        assert step["status"] == -9, step["step"]
+        assert "RUNNING" not in {state for _, state in after["log"]}, step["step"]
+        assert after["champion"] == done[-1], step["step"]
+        assert after["previous"] == after["rollback"] != after["champion"], step["step"]
+        assert after["predicted"] == 3
+        assert after["versions"] == before["versions"]
+        if not step["step"].startswith(("promote", "rollback")):
+            assert after["champion"] == before["champion"], step["step"]
 
 
 def test_a_registry_that_does_not_answer_fails_the_retrain_and_nothing_else(own: Project) -> None:
