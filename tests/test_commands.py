@@ -16,7 +16,7 @@ from projects import HIGHEST, LEVELS, LOWEST, Project, ask, eventually, free_por
 
 COMMANDS = {
     "data-centric": {"check", "data", "explore", "upgrade", "preview"},
-    "model-centric": {"train", "evaluate", "promote", "rollback", "predict", "serve", "recover"},
+    "model-centric": {"train", "evaluate", "promote", "rollback", "withdraw", "predict", "serve", "recover"},
     "pipeline-centric": {"retrain", "up", "history", "lineage", "restore", "clean"},
 }
 LOADED = """
@@ -114,6 +114,8 @@ def test_train_promote_predict_serve_roll_back(project, level, tmp_path):
     refused = project.run("uv", "run", "just", "rollback", project.models[0])
     assert refused.returncode != 0
     assert "no earlier champion" in refused.stderr
+    assert "nothing serves until one is promoted" in project.just("withdraw", project.models[0])
+    project.just("promote", "1", project.models[0])
     serve_and_ask(project)
 
 

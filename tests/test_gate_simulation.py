@@ -26,5 +26,6 @@ def test_the_gate_keeps_its_level_and_finds_what_it_should(home: Path) -> None:
     assert found["250 0.2"][1] > 0.7
     assert found["1000 0.1"][1] > 0.9
     assert found["1000 0.05"][0] > 0.9
+    assert found["creep False"][0] < 0.85 < found["creep True"][0], "200 retrains, each a little worse"
     assert found["slices 1000 0.0"] <= STATED
     assert found["slices 1000 1.0"] > 0.6

@@ -14,12 +14,14 @@ from mlflow import MlflowClient
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 artifact = import_module(f"{PACKAGE}.training.artifact")
+client = import_module(f"{PACKAGE}.registry.client")
 deployments = import_module(f"{PACKAGE}.registry.deployments")
 evaluate = import_module(f"{PACKAGE}.training.evaluate")
 loading = import_module(f"{PACKAGE}.registry.loading")
 modules = import_module(f"{PACKAGE}.training.modules")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 report = import_module(f"{PACKAGE}.training.report")
+served_models = import_module(f"{PACKAGE}.serving.served_models")
 train = import_module(f"{PACKAGE}.training.train")
 versions = import_module(f"{PACKAGE}.registry.versions")
 model_blocks = import_module(f"{PACKAGE}.training.params").model_blocks
@@ -53,6 +55,36 @@ def test_rollback_gives_back_what_served_before(model, command):
     assert deployments.rollback(model.name, "tests") == first == versions.champion(model.name)
     assert [line.version for line in deployments.deployments(model.name)][-2:] == [second, first]
     command("train", model.name)
+
+
+def test_a_withdrawn_champion_serves_no_more(model, command, monkeypatch):
+    """The version before serves again or, if it cannot, none does; no rollback leads to the withdrawn one."""
+    first, served = versions.champion(model.name), served_models.ServedModels([model.name])
+    pd.read_parquet(model.files.train).iloc[1::4].to_parquet(model.files.train)
+    train.fit(model)
+    second = recorded(model)
+    deployments.promote(model.name, second, "tests")
+    served.refresh()
+    try:
+        assert f"version {first} serves again" in command("withdraw", model.name)
+        assert versions.champion(model.name) == first
+        assert versions.get_version(model.name, second).out_of_service == {"withdrawn": "by hand"}
+        deployments.promote(model.name, second, "by hand all the same")
+        deployments.promote(model.name, first, "tests")
+        assert deployments.former_champion(model.name) != second
+        deployments.promote(model.name, second, "by hand once more")
+        monkeypatch.setattr(deployments, "_can_serve", lambda *_: False)
+        assert "nothing serves until one is promoted" in command("withdraw", model.name)
+        served.refresh()
+        assert (versions.champion(model.name), served.champions) == (None, {})
+        assert served.errors[model.name].startswith(
+            f"no champion: version {second} was withdrawn; retrain, or uv run just promote"
+        )
+        assert "has no champion to withdraw" in command("withdraw", model.name, status=1)
+        assert deployments.deployments(model.name)[-1].version == ""
+    finally:
+        deployments.promote(model.name, first, "tests")
+        command("train", model.name)
 
 
 def test_a_version_that_does_not_predict_its_own_examples_is_not_promoted(model, monkeypatch):
@@ -102,6 +134,8 @@ def two_versions(trained, command):
     second = versions.champion(model.name)
     yield model.name, first, second
     deployments.promote(model.name, first, "tests")
+    if versions.get_version(model.name, first).out_of_service:  # by a rollback: other tests have it judged
+        client.connect().delete_model_version_tag(client.registered_name(model.name), first, "rolled_back")
     command("train", model.name)
 
 

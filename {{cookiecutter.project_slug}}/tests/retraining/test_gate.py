@@ -1,5 +1,6 @@
 """The gate promotes what is surely not worse, and names every condition that does not hold."""
 
+import json
 import re
 from dataclasses import replace
 from importlib import import_module
@@ -22,6 +23,7 @@ limits = import_module(f"{PACKAGE}.retraining.limits")
 modules = import_module(f"{PACKAGE}.training.modules")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 report = import_module(f"{PACKAGE}.training.report")
+target = import_module(f"{PACKAGE}.retraining.target")
 train = import_module(f"{PACKAGE}.training.train")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
@@ -326,3 +328,98 @@ def test_rows_of_few_groups_give_no_certainty():
     [found] = conditions.compared(np.where(shops, 1.0, 0.1), shops, {}, 1.0, limits.Limits())
 
     assert not found.holds
+
+
+def test_a_version_surely_worse_than_any_baseline_is_refused(model):
+    """Better than naive is not enough: a module may declare baselines of any name."""
+    version = version_from(model, lambda rows: rows.iloc[::2])
+    scores = evaluate.read_scores(model)
+    scores["baselines"]["seasonal"] = {"value": -1.0, "gain": -2.0, "interval": [-3.0, -1.0]}
+    model.files.metrics.write_text(json.dumps(scores), encoding="utf-8")
+    verdict = gate.judge(model, version)
+
+    assert "not surely worse than seasonal: gain -2 (-3 to -1)" in verdict.reason
+
+    evaluate.score(model)
+    scores = evaluate.read_scores(model)
+    assert scores["baselines"][scores["best_baseline"]]["value"] == min(
+        each["value"] for each in scores["baselines"].values()
+    )
+    assert f"best baseline: {scores['best_baseline']} " in evaluate.summary(scores)
+    assert f"best baseline {scores['best_baseline']} " in versions.get_version(model.name, version).tags["score"]
+
+
+@pytest.mark.parametrize(("mean", "holds", "above"), [(0.0, True, False), (-0.6, False, False), (0.6, True, True)])
+def test_small_losses_do_not_add_up(mean, holds, above):
+    found, better = conditions.not_below_anchor("3", gains(mean), np.arange(400), 1.0, limits.Limits(allowed_loss=0.2))
+
+    assert (found.holds, better) == (holds, above)
+    assert found.name == "not worse in all than version 3, the best before"
+
+
+def test_the_best_former_champion_is_asked_too_if_it_can_be_run(model):
+    """A version promoted as not worse leaves the anchor where it was."""
+    anchor, version = versions.champion(model.name), version_from(model, lambda rows: rows.iloc[::2])
+    deployments.promote(model.name, version, "tests")
+    versions.set_tags(model.name, version, {"anchor": anchor})
+    try:
+        challenger = version_from(model, lambda rows: rows.iloc[1::2])
+        asked = gate.judge(model, challenger)
+        versions.set_tags(model.name, version, {"anchor": "999"})
+        alone = gate.judge(model, challenger)
+    finally:
+        deployments.promote(model.name, anchor, "tests")
+
+    assert asked.conditions[-1].name == f"not worse in all than version {anchor}, the best before"
+    assert asked.anchor in (anchor, challenger)
+    assert alone.conditions[-1].found.startswith("not compared: ")
+
+
+def test_a_comparison_says_what_gain_it_could_have_seen():
+    [found] = conditions.compared(gains(0.0), np.arange(400), {}, 1.0, limits.Limits())
+
+    assert found.found.endswith("here a gain from 0.0941 on (9% of the skill) is told from chance")
+
+
+@pytest.mark.parametrize(
+    ("factor", "shift", "words"),
+    [
+        (60, 0, "times larger"),
+        (1 / 60, 0, "times smaller"),
+        (1, 5000, "times its spread higher"),
+        (1.5, 0, ""),  # growth by half is a trend
+        (1, 50, ""),
+    ],
+)
+def test_a_jump_of_the_target_is_named(factor, shift, words):
+    """A thousand rows with trend and season; then the newest come in another unit."""
+    steps = np.arange(1000)
+    values = 2000 + steps + 200 * np.sin(steps / 20) + np.random.default_rng(0).normal(0, 100, 1000)
+    before = train.target_levels(values[:900])
+    found = target.jump(values[900:] * factor + shift, before, limits.Limits())
+
+    assert words in found
+    assert bool(found) is bool(words)
+
+
+def test_a_month_in_another_unit_is_refused_as_such_even_without_a_champion(model, monkeypatch):
+    """The earlier version is the reference, unless its own target had jumped."""
+    earlier = version_from(model, lambda rows: rows)
+    number = version_from(model, lambda rows: rows.iloc[::2])
+    rows = pd.read_parquet(model.files.holdout)
+    monkeypatch.setattr(gate, "champion", lambda *_: None)
+    monkeypatch.setattr(target, "versions", lambda _: [versions.get_version(model.name, earlier)])
+    if not json.loads(model.files.table_facts.read_text(encoding="utf-8"))["target_levels"]:
+        assert target.steady_target(model, number, None, limits.Limits()) == []  # classes have no level
+        return
+    assert target.steady_target(model, number, None, limits.Limits())[0].holds
+    for path in (model.files.train, model.files.holdout):
+        rows = pd.read_parquet(path)
+        rows.assign(**{model.table.target: rows[model.table.target] * 600}).to_parquet(path)
+    verdict = gate.judge(model, number)
+    quiet = gate.judge(replace(model, gate={"max_target_change": None}), number)
+    train.split(model)
+
+    assert "the target as before: " in verdict.reason
+    assert f"times larger than in the rows of version {earlier}, in all" in verdict.reason
+    assert "target as before" not in quiet.reason

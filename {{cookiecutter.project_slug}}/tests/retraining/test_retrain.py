@@ -15,8 +15,10 @@ package = import_module(PACKAGE)
 catalog = import_module(f"{PACKAGE}.datasets.catalog")
 data = import_module(f"{PACKAGE}.data")
 artifact = import_module(f"{PACKAGE}.training.artifact")
+client = import_module(f"{PACKAGE}.registry.client")
 contract = import_module(f"{PACKAGE}.training.contract")
 deployments = import_module(f"{PACKAGE}.registry.deployments")
+params = import_module(f"{PACKAGE}.training.params")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 retrain = import_module(f"{PACKAGE}.retraining.retrain")
 stages = import_module(f"{PACKAGE}.retraining.stages")
@@ -64,6 +66,27 @@ def test_2_nothing_new_changes_nothing():
 
     assert states(retrain.retrain([], "tests")) == {"unchanged"}
     assert (aliases(), [len(versions.versions(name)) for name in aliases()]) == before
+
+
+def test_2_what_is_settled_depends_on_who_serves():
+    """A version is judged again once another one serves; one that serves unjudged is judged by itself."""
+    name = next(iter(aliases()))
+    number = versions.versions(name)[0].number
+    block = params.model_blocks([name])[name]
+    deployments.promote(name, number, "tests")
+    assert states(retrain.retrain([name], "tests")) == {"unchanged"}
+    assert retrain.unchanged_version(name, block)
+    client.connect().delete_model_version_tag(client.registered_name(name), number, "verdict")
+    client.connect().delete_model_version_tag(client.registered_name(name), number, "settled")
+    workspace.Workspace(name).settled.unlink()
+    assert states(retrain.retrain([name], "tests")) == {"unchanged"}  # as after a climb: recorded by `train`
+    assert versions.get_version(name, number).tags["verdict"]
+    client.connect().delete_registered_model_alias(client.registered_name(name), versions.CHAMPION)
+    try:
+        assert retrain.unchanged_version(name, block) is None
+        assert states(retrain.retrain([name], "tests")) <= {"promoted", "kept"}
+    finally:
+        deployments.promote(name, number, "tests")
 
 
 def test_3_a_lost_stage_output_is_made_again_and_makes_no_version():

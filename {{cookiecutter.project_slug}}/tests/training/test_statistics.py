@@ -41,3 +41,20 @@ def test_a_gain_is_how_much_lower_our_loss_is():
 
     assert (found["value"], found["gain"]) == (3.0, 2.0)
     assert found["interval"] == pytest.approx([2.0, 2.0])
+
+
+def test_one_row_in_a_hundred_does_not_hide_a_gain_that_all_others_show():
+    """Heavy tails: a few huge gains and losses make the plain interval wide."""
+    generator = np.random.default_rng(0)
+    gain, units = generator.normal(1, 1, 1000), np.arange(1000)
+    gain[:8] += 200 * np.array([1, -1] * 4)
+
+    assert statistics.interval(gain, units)[0] < 0 < statistics.gain_interval(gain, units)[0]
+
+
+def test_rare_losses_are_cut_but_not_forgotten():
+    """A model that gains a little on every row and loses much on a few is not surely better."""
+    gain, units = np.full(1000, 1.0), np.arange(1000)
+    gain[:5] = -200
+
+    assert statistics.gain_interval(gain, units)[0] < 0

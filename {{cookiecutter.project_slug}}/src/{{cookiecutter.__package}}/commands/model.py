@@ -105,6 +105,21 @@ def rollback(models: list[str], every: bool) -> None:
 
 
 @click.command()
+@model_names()
+def withdraw(models: list[str]) -> None:
+    """Take a model's champion out of service for good; the version before it, if there is one, serves again."""
+    from ..registry import deployments
+    from ..training.params import single_name
+
+    model = single_name(models)
+    version = deployments.withdraw(model, reason="by hand")
+    served = (
+        f"version {version} serves again" if version else "nothing serves until one is promoted: retrain, or promote"
+    )
+    click.echo(f"{model}: the champion is withdrawn; {served}")
+
+
+@click.command()
 @click.argument("rows", type=click.Path(path_type=Path))
 @click.argument("predictions", type=click.Path(path_type=Path))
 @model_names()
@@ -167,4 +182,4 @@ def _row_names(model: str) -> list[str]:
     return list(dict.fromkeys(name for name in [*table.keys, table.group, table.time] if name))
 
 
-COMMANDS = [train, evaluate, promote, rollback, predict, forecast, serve, recover]
+COMMANDS = [train, evaluate, promote, rollback, withdraw, predict, forecast, serve, recover]

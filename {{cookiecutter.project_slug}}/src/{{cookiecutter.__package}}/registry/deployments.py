@@ -1,4 +1,4 @@
-"""Which version serves: promotion, rollback, and a log of both that only grows.
+"""Which version serves: promotion, rollback, withdrawal, and a log of all that only grows.
 
 The log leads. A line is written first, open; then the alias that the service follows moves, in one step; then what
 follows from it; then the line is closed. Whoever deploys or reads the log next finishes a line whose version serves,
@@ -21,8 +21,10 @@ from .loading import load_version, package_of
 from .versions import CHAMPION, PREVIOUS, champion, get_version, registered_models, version_folder
 
 ROLLBACK = "rollback, "  # begins the reason of every rollback
+WITHDRAWAL = "withdrawn, "  # begins the reason of every withdrawal
 ROLLED_BACK = "rolled_back"  # tag of a version that a rollback took out of service, with the reason
 LOG = "deployments"  # the part of MLflow's experiments that has the log
+WITHDRAWN = "withdrawn"  # tag of a version that is out of service for good, with the reason
 PATIENCE = 60  # seconds to wait for another deployment in this folder
 
 
@@ -82,6 +84,16 @@ def rollback(model: str, reason: str) -> str:
     return former
 
 
+def withdraw(model: str, reason: str) -> str | None:
+    """Take the champion out of service for good; return the version that served before it and does again, if any."""
+    with _deploying(model) as mlflow:
+        if not champion(model):
+            raise Refused(f"{model} has no champion to withdraw")
+        former = next((version for version in _former_champions(model) if _can_serve(model, version)), None)
+        _deploy(mlflow, model, former or "", f"{WITHDRAWAL}{reason}", mark=WITHDRAWN)
+    return former
+
+
 def deployments(model: str) -> list[Deployment]:
     """Return the model's deployment log, oldest first, once what a killed deployment left is finished or undone."""
     log = _read_log(model)
@@ -93,8 +105,22 @@ def deployments(model: str) -> list[Deployment]:
 
 def former_champion(model: str) -> str | None:
     """Return the version that a rollback leads to; None if there is none."""
+    return next(iter(_former_champions(model)), None)
+
+
+def _former_champions(model: str) -> list[str]:
+    """Return the versions that rollbacks lead to, one after the other."""
     served, now = _served(deployments(model)), champion(model)
-    return next((version for version in reversed(served) if version != now), None) if now else None
+    return [version for version in reversed(served) if version != now] if now else []
+
+
+def _can_serve(model: str, version: str) -> bool:
+    """Return whether a version's file is whole, and its code is here."""
+    try:
+        load_version(model, version).verify_examples()
+    except Refused:
+        return False
+    return True
 
 
 @contextmanager
@@ -137,7 +163,7 @@ def _close(mlflow: MlflowClient, line: Deployment) -> None:
         mlflow.set_terminated(line.line, "KILLED")
         return
     if line.mark and line.before:
-        reason = line.reason.removeprefix(ROLLBACK)
+        reason = line.reason.removeprefix(ROLLBACK).removeprefix(WITHDRAWAL)
         mlflow.set_model_version_tag(registered_name(line.model), line.before, line.mark, reason)
     finished = [each for each in _read_log(line.model) if each.state == "FINISHED"]
     _point(mlflow, line.model, PREVIOUS, "".join(_served([*finished, line])[:-1][-1:]))
@@ -165,7 +191,8 @@ def _served(log: list[Deployment]) -> list[str]:
                 served.pop()
         if line.version and served[-1:] != [line.version]:
             served.append(line.version)
-    return served
+    withdrawn = {line.before for line in log if line.mark == WITHDRAWN and line.state != "KILLED"}
+    return [version for version in served[:-1] if version not in withdrawn] + served[-1:]
 
 
 def _read_log(model: str) -> list[Deployment]:

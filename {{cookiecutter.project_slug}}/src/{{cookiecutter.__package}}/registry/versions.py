@@ -61,6 +61,12 @@ class Version:
     made: datetime
 
     @property
+    def out_of_service(self) -> dict[str, str]:
+        """Why a person took it out of service, by what was done."""
+        done = {"rolled back": "rolled_back", "withdrawn": "withdrawn"}
+        return {word: self.tags[tag] for word, tag in done.items() if tag in self.tags}
+
+    @property
     def module(self) -> str:
         """The module in models/ that made it; versions of 0.3 and before recorded none, it had the model's name."""
         return self.tags.get("module") or self.tags["model"]
@@ -79,7 +85,9 @@ def record_version(model: "Model", scores: dict[str, Any], made_of: "Provenance"
     if same := versions(model.name, mark):
         return same[0].number, False
     tags = made_of.tags | {"fingerprint": mark, "prediction_hash": scores["prediction_hash"], "model": model.name}
-    tags |= {"parent": champion(model.name) or "", "score": f"{scores['primary']} {scores['value']:.4g}"}
+    best = scores["best_baseline"]
+    score = f"{scores['primary']} {scores['value']:.4g}, best baseline {best} {scores['baselines'][best]['value']:.4g}"
+    tags |= {"parent": champion(model.name) or "", "score": score}
     tags |= {"holdout": scores["holdout_hash"]} if "holdout_hash" in scores else {}
     tags |= {"sha256": artifact.signature(model.files.model).sha256}
     with recording() as mlflow:
@@ -160,14 +168,14 @@ def set_tags(model: str, number: str, tags: dict[str, str]) -> None:
 
 
 def judged_version(model: "Model") -> str | None:
-    """Return the version of what is in the model's workspace, if a retrain has judged it under the same limits."""
+    """Return the version of what is in the model's workspace, if it was judged by these limits and this champion."""
     known = versions(model.name, fingerprint(model))
-    return known[0].number if known and known[0].tags.get("settled") == str(model.gate) else None
+    return known[0].number if known and known[0].tags.get("settled") == _judged_by(model) else None
 
 
 def mark_judged(model: "Model", number: str) -> None:
     """Record that a retrain is done with the version: it has been judged and, if good, promoted."""
-    set_tags(model.name, number, {"settled": str(model.gate)})
+    set_tags(model.name, number, {"settled": _judged_by(model)})
 
 
 def add_files(model: str, number: str, files: list[Path], folder: str = "") -> None:
@@ -273,6 +281,11 @@ def _version(found: ModelVersion) -> Version:
     return Version(str(found.version), found.run_id, found.source, dict(found.tags), made)
 
 
+def _judged_by(model: "Model") -> str:
+    """Return what a verdict depends on besides the version itself: the limits, and which version serves."""
+    return f"{model.gate}, version {champion(model.name) or 'none'} serves"
+
+
 def _register(mlflow: MlflowClient, name: str) -> None:
     try:
         mlflow.create_registered_model(name)
@@ -308,7 +321,14 @@ def _log_run(
 def _log_files(mlflow: MlflowClient, run: str, files: Workspace, made_of: "Provenance") -> None:
     """Copy to the run the model, what it was scored with, and the files that restore it."""
     mlflow.log_artifacts(run, str(files.model), "model")
-    kept = [files.metrics, files.predictions, files.table_facts, files.train_keys, ROOT / "dvc.lock"]
+    kept = [
+        files.metrics,
+        files.predictions,
+        files.table_facts,
+        files.train_keys,
+        files.holdout_keys,
+        ROOT / "dvc.lock",
+    ]
     with TemporaryDirectory() as scratch:
         for name, content in made_of.files.items():
             (Path(scratch) / name).write_bytes(content)

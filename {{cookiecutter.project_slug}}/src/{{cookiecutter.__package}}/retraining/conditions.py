@@ -15,11 +15,9 @@ from ..registry.loading import LoadedVersion, load_version
 from ..registry.versions import get_version
 from ..training import evaluate
 from ..training.contract import Model
-from ..training.statistics import interval, resampling_units
+from ..training.statistics import FEW, SMALL, gain_interval, independent, interval
 from .limits import Bounds, Limits
 
-SMALL = 30  # rows, or groups of rows, below which neither a holdout nor a slice is judged
-FEW = 8  # groups below which a holdout is not judged, however many rows they have
 SHOWN = 3  # uncommitted files named
 
 COMPARED = "not worse than the champion", "better than the champion"  # names of the condition on the gain
@@ -60,18 +58,39 @@ class Contender:
 
 
 def enough_rows(model: Model, rows: pd.DataFrame) -> Condition:
-    """Require enough independent held-out rows with different truths."""
-    groups, values = int(resampling_units(rows, model.table).max(initial=-1)) + 1, rows[model.table.target].nunique()
-    found = f"{len(rows)} rows, {groups} independent, {values} values of {model.table.target}"
-    holds = len(rows) >= SMALL and groups >= FEW and values >= 2
+    """Require enough independent rows with different truths: held out or, if those are too few, in folds."""
+    scores, values = evaluate.read_scores(model), rows[model.table.target].nunique()
+    if count := scores.get("folds", 0):
+        number, units, where = scores["rows"]["tested"], scores["rows"]["independent"], f" in {count} folds"
+    else:
+        number, units, where = len(rows), independent(rows, model.table), ""
+    found = f"{number} rows{where}, {units} independent, {values} values of {model.table.target}"
+    holds = number >= SMALL and units >= FEW and values >= 2
     return Condition("rows to judge on", holds, found, f"{SMALL} rows, {FEW} independent, 2 values")
 
 
+def itself_on_few_rows(scores: dict[str, Any]) -> list[Condition]:
+    """Require that a version whose recipe was scored in folds is itself not surely worse than naive."""
+    if not scores.get("folds"):
+        return []
+    held_out = scores["held_out"]
+    name, holds = f"itself not surely worse than naive on {held_out['rows']} rows", held_out["interval"][1] >= 0
+    return [Condition(name, holds, _gain(held_out), "an upper bound of 0 or more")]
+
+
+def comparable(model: Model, rows: pd.DataFrame) -> Condition:
+    """Require that the held-out rows can show a difference from a champion: folds would compare recipes, not files."""
+    count = evaluate.read_scores(model).get("folds", 0)
+    found = f"{len(rows)}, {independent(rows, model.table)} of them independent"
+    wanted = f"{SMALL}, {FEW} independent: until then promote by hand"
+    return Condition("held-out rows to compare with the champion on", not count, found, wanted, True)
+
+
 def deployable(model: Model, number: str, unattended: bool) -> list[Condition]:
-    """Require that the version was not rolled back and, unattended, that its code is committed."""
+    """Require that nobody took the version out of service and, unattended, that its code is committed."""
     conditions = []
-    if reason := get_version(model.name, number).tags.get("rolled_back"):
-        conditions.append(Condition("was not rolled back", False, reason, f"version {number} promoted by hand"))
+    for word, reason in get_version(model.name, number).out_of_service.items():
+        conditions.append(Condition(f"was not {word}", False, reason, f"version {number} promoted by hand"))
     if unattended:
         dirty = provenance.uncommitted_files()
         found = ", ".join(dirty[:SHOWN]) + (" ..." if len(dirty) > SHOWN else "")
@@ -89,24 +108,27 @@ def by_itself(model: Model, challenger: Contender, allowed: Limits) -> list[Cond
     scores = evaluate.read_scores(model)
     same = content_hash(challenger.predictions.reset_index(drop=True)) == scores["prediction_hash"]
     finite = bool(evaluate.is_finite(challenger.predictions).all())
-    naive, linear = scores["baselines"]["naive"], scores["baselines"].get("linear")
+    naive, others = scores["baselines"]["naive"], set(scores["baselines"]) - {"naive"}
     conditions = [
         no_copies(scores["rows"].get("copies", 0)),
         Condition("the file predicts what was scored", same, "same hash" if same else "other hash", "same hash"),
         Condition("predictions are finite", finite, "all" if finite else "some are missing or infinite", "all"),
         Condition("better than naive", naive["interval"][0] > 0, _gain(naive), "a lower bound above 0"),
+        *itself_on_few_rows(scores),
+        *(not_worse_than(name, scores["baselines"][name]) for name in sorted(others)),
     ]
-    if linear:
-        holds = linear["interval"][1] >= 0
-        conditions.append(
-            Condition("not surely worse than linear", holds, _gain(linear), "an upper bound of 0 or more")
-        )
     if allowed.max_megabytes is not None:
         conditions.append(file_size(challenger.version.megabytes, allowed.max_megabytes))
     if allowed.max_loss is not None:
         holds, found = scores["value"] <= allowed.max_loss, f"{scores['value']:.4g}"
         conditions.append(Condition(scores["primary"], holds, found, f"at most {allowed.max_loss:g}"))
     return [*conditions, *(guard(name, bounds, scores["metrics"]) for name, bounds in allowed.guards.items())]
+
+
+def not_worse_than(name: str, baseline: dict[str, Any]) -> Condition:
+    """Require that a version is not surely worse than a baseline of its module."""
+    holds = baseline["interval"][1] >= 0
+    return Condition(f"not surely worse than {name}", holds, _gain(baseline), "an upper bound of 0 or more")
 
 
 def file_size(megabytes: float, limit: float) -> Condition:
@@ -164,13 +186,45 @@ def compared(
         skill: How much lower the champion's mean loss is than the naive one.
         allowed: The limits.
     """
-    low, high = interval(gain, units, allowed.level)
+    low, high = gain_interval(gain, units, allowed.level)
     floor = -allowed.allowed_loss * skill if allowed.min_gain is None else allowed.min_gain * skill
     name = COMPARED[0] if allowed.min_gain is None else COMPARED[1]
-    found = f"gain {gain.mean():.4g} ({low:.4g} to {high:.4g})"
+    found = f"{gain_in_words(gain, low, high)}; here {seen_from(gain.mean() - low, skill)} is told from chance"
     holds = bool(low > floor and high >= 0)  # a loss that is certain is not allowed, or many would add up
     wanted = f"a lower bound above {floor:.4g}" if low <= floor else "an upper bound of 0 or more"
     return [Condition(name, holds, found, wanted), *_worst_slice(gain, units, slices, skill, allowed)]
+
+
+def not_below_anchor(
+    number: str, gain: np.ndarray, units: np.ndarray, skill: float, allowed: Limits
+) -> tuple[Condition, bool]:
+    """Require that small losses, each allowed, do not add up to more than one of them.
+
+    Args:
+        number: Of the anchor, the best former champion.
+        gain: The anchor's loss minus the challenger's, (rows,).
+        units: The resampling unit of each row, (rows,).
+        skill: How much lower the anchor's mean loss is than the naive one.
+        allowed: The limits.
+
+    Returns:
+        The condition, and whether the challenger is surely better than the anchor.
+    """
+    low, high = gain_interval(gain, units, allowed.level)
+    floor = -allowed.allowed_loss * skill
+    name = f"not worse in all than version {number}, the best before"
+    found = gain_in_words(gain, low, high)
+    return Condition(name, bool(low > floor), found, f"a lower bound above {floor:.4g}"), bool(low > 0)
+
+
+def gain_in_words(gain: np.ndarray, low: float, high: float) -> str:
+    """Return the mean gain with its interval."""
+    return f"gain {gain.mean():.4g} ({low:.4g} to {high:.4g})"
+
+
+def seen_from(width: float, skill: float) -> str:
+    """Return the smallest gain that the rows can show, in the unit of the loss and as a share of the skill."""
+    return f"a gain from {width:.3g} on" + (f" ({width / skill:.0%} of the skill)" if skill > 0 else "")
 
 
 def large_slices(model: Model, rows: pd.DataFrame) -> dict[str, np.ndarray]:

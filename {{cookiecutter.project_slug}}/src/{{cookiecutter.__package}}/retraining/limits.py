@@ -38,6 +38,7 @@ class Limits(BaseModel):
     slice_loss: Share | None = 0.2  # no slice is surely worse, by more than this; null: slices are not judged
     max_loss: float | None = None  # of the primary metric itself
     max_skill: Share = 0.98  # how much of the target one column, or two, may tell by themselves; 1: not asked
+    max_target_change: Annotated[float, Field(gt=1)] | None = 5.0  # times the target may grow or shrink; null: any
     guards: dict[str, Bounds] = {}  # metric -> min, max
     max_slowdown: PositiveFloat | None = 3.0  # times the champion's latency, for a row and for 1,000; null: any
     max_milliseconds: PositiveFloat | None = 1000.0  # to predict one row; null: any

@@ -37,7 +37,7 @@ def describe_version(model: str, number: str) -> list[str]:
         "scores": ", ".join(f"{name} {value:.4g}" for name, value in sorted(recorded_scores(version).items())),
         "verdict": f"{tags.get('verdict', 'not judged')}: {tags.get('reason', 'only trained')}",
         "served": ", ".join(f"{each.when:%Y-%m-%d %H:%M}" for each in _finished(model, number)) or "never",
-        **({"rolled back": tags["rolled_back"]} if "rolled_back" in tags else {}),
+        **version.out_of_service,
         "run": version.run,
     }
     serves = " serves" if champion(model) == number else ""
@@ -60,6 +60,7 @@ def history(model: str) -> list[str]:
     for version in known:
         mark, tags = "*" if version.number == serving else " ", version.tags
         verdict = f"{tags.get('verdict', 'not judged')}: {tags.get('reason', 'only trained')}"[:WIDTH]
+        verdict = "; ".join([*version.out_of_service, verdict])
         on = f" on rows {numbers[tags.get('holdout', '?')]}" if several else ""
         score = tags.get("score", "") + on
         score += f", {tags['gain']} over the champion" if "gain" in tags else ""
@@ -68,7 +69,8 @@ def history(model: str) -> list[str]:
     for line in reversed(deployments(model)):
         broken = "" if line.state == "FINISHED" else " (broken off)"
         after = f" after {line.before}" if line.before else ""
-        words = f"version {line.version}{after}{broken}, by {line.by}: {line.reason}"
+        version = f"version {line.version}" if line.version else "no version"
+        words = f"{version}{after}{broken}, by {line.by}: {line.reason}"
         lines.append(f"   {line.number:>4}  {line.when:%Y-%m-%d %H:%M}  {words[: WIDTH + 20]}")
     return lines
 

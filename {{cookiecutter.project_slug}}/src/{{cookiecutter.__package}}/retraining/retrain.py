@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .. import ROOT, Refused, first_line
 from ..registry import provenance
+from ..registry.database import local_champion
 from ..registry.provenance import Provenance
 from ..registry.settings import DATABASE, server
 from ..training.contract import load_model
@@ -92,12 +93,15 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
     version, _ = versions.record_version(model, read_scores(model), made_of)
     if versions.champion(model.name) == version:  # promoted by a retrain that was then killed, or by hand
         deployments.promote(model.name, version, reason)
+        if "verdict" not in versions.get_version(model.name, version).tags:  # recorded by `train`
+            _publish(model, version, gate.judge(model, version, alone=True))
         versions.mark_judged(model, version)
         return Outcome(model.name, "unchanged", version, f"version {version} serves already")
     verdict = gate.judge(model, version, unattended=unattended)
     _publish(model, version, verdict)
     refitted = refits.add_refit(model, version) if verdict.promote else ""
     if verdict.promote:
+        versions.set_tags(model.name, version, {"anchor": verdict.anchor})
         deployments.promote(model.name, version, f"{reason}; {verdict.reason}")
     if verdict.final:
         versions.mark_judged(model, version)
@@ -194,9 +198,18 @@ def _publish(model: "Model", version: str, verdict: "Verdict") -> None:
     versions.add_files(model.name, version, [files.verdict, files.card, files.report])
 
 
+def _serving(name: str) -> str | None:
+    """Return which version serves, without the time that it takes to import MLflow where no server is used."""
+    if not server():
+        return local_champion(name)
+    from ..registry.versions import champion
+
+    return champion(name)
+
+
 def _state_hash(name: str, block: dict) -> str:
-    """Return a hash of what dvc.lock records of the model, its block in params.yaml, and where its versions are."""
+    """Return a hash of what dvc.lock records of the model, its block in params.yaml, its registry, and what serves."""
     recorded = stages.locked_stages()
     own = [recorded.get(f"{stage}@{name}") for stage in STAGES]
-    registry = server() or (DATABASE.stat().st_ino if DATABASE.exists() else None)
+    registry = [server() or (DATABASE.stat().st_ino if DATABASE.exists() else None), _serving(name)]
     return sha256(json.dumps([own, block, registry], default=str).encode()).hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from .. import Refused, first_line
 from ..registry.loading import LoadedVersion, load_served, running_code
-from ..registry.versions import REFIT, Version, champion_version
+from ..registry.versions import REFIT, Version, champion_version, versions
 from ..training.params import module_name
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class ServedModels:
             try:
                 found = champion_version(name)
                 if found is None:
-                    self.errors[name] = f"no champion yet: uv run just promote VERSION {name}"
+                    self._without_champion(name)
                     continue
                 if name not in self.champions or not _is_same(self.champions[name], found):
                     self.champions[name] = load_served(name, found.number)
@@ -45,6 +45,14 @@ class ServedModels:
                 if self.errors.get(name) != message:
                     log.warning("%s: the champion cannot be served: %s", name, message)
                 self.errors[name] = message
+
+    def _without_champion(self, name: str) -> None:
+        """Say why nothing serves; a version in memory goes only if it was withdrawn, not because it cannot be found."""
+        withdrawn = [version.number for version in versions(name) if "withdrawn" in version.tags]
+        if name in self.champions and self.champions[name].number in withdrawn:
+            del self.champions[name]
+        why = f": version {withdrawn[0]} was withdrawn; retrain, or" if withdrawn else " yet:"
+        self.errors[name] = f"no champion{why} uv run just promote VERSION {name}"
 
     def ready(self) -> bool:
         """Return whether every model has a champion here."""

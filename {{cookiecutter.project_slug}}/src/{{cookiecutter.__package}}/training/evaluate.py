@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import Refused
+from .. import Refused, first_line
 from ..datasets.catalog import content_hash
 from . import artifact
 from .contract import Model
-from .statistics import gain_over, interval, resampling_units
+from .folds import FOLDS, Tested, refitted
+from .statistics import FEW as FEW_UNITS
+from .statistics import SMALL, gain_over, independent, interval, resampling_units
 from .workspace import read_rows
 
 FEW = 12  # distinct values up to which a column is sliced by default
@@ -26,26 +28,50 @@ def score(model: Model) -> None:
     predictions = model.module.predict(estimator, rows)
     if wrong := int((~is_finite(predictions)).sum()):
         raise Refused(f"{model.name} predicts missing or infinite values for {wrong} of {len(rows)} held-out rows")
-    losses, units = model.module.losses(rows, predictions, model.table), resampling_units(rows, model.table)
     simpler = {
         name: model.module.losses(rows, model.module.predict(baseline, rows), model.table)
         for name, baseline in model.module.baselines(train, model.table, model.params).items()
     }
-    scores = {
+    held_out = Tested(rows, predictions, simpler)
+    in_folds = _in_folds(model, train, rows)
+    scores = _scores(model, in_folds or held_out)
+    scores["rows"] |= {"train": len(train), "holdout": len(rows), "copies": facts.get("copies", 0)}
+    scores["prediction_hash"] = content_hash(predictions.reset_index(drop=True))
+    if in_folds:
+        own = _scores(model, held_out)["baselines"]["naive"]
+        scores |= {"folds": FOLDS, "held_out": own | {"rows": len(rows)}}
+    predictions.to_parquet(model.files.predictions)
+    model.files.metrics.write_text(json.dumps(scores, indent=1), encoding="utf-8")
+
+
+def _scores(model: Model, tested: Tested) -> dict[str, Any]:
+    """Return the scores on these rows."""
+    rows, predictions = tested.rows, tested.predictions
+    losses, units = model.module.losses(rows, predictions, model.table), resampling_units(rows, model.table)
+    baselines = {name: gain_over(theirs, losses, units) for name, theirs in tested.baselines.items()}
+    columns = slice_columns(model, rows)
+    return {
         "primary": model.module.PRIMARY,
         "value": float(losses.mean()),
         "interval": interval(losses, units),
         "metrics": model.module.metrics(rows, predictions, model.table),
-        "baselines": {name: gain_over(theirs, losses, units) for name, theirs in simpler.items()},
-        "slices": [
-            line for column in slice_columns(model, rows) for line in slice_losses(column, rows[column], losses)
-        ],
-        "rows": {"train": len(train), "holdout": len(rows), "copies": facts.get("copies", 0)},
+        "baselines": baselines,
+        "best_baseline": min(baselines, key=lambda name: baselines[name]["value"]),
+        "slices": [line for column in columns for line in slice_losses(column, rows[column], losses)],
+        "rows": {"tested": len(rows), "independent": independent(rows, model.table)},
         "holdout_hash": content_hash(rows[[*model.table.keys, model.table.target]]),
-        "prediction_hash": content_hash(predictions.reset_index(drop=True)),
     }
-    predictions.to_parquet(model.files.predictions)
-    model.files.metrics.write_text(json.dumps(scores, indent=1), encoding="utf-8")
+
+
+def _in_folds(model: Model, train: pd.DataFrame, held: pd.DataFrame) -> Tested | None:
+    """Return the test in folds of all rows if too few are held out, and the folds are large enough to learn from."""
+    if len(held) >= SMALL and independent(held, model.table) >= FEW_UNITS:
+        return None
+    try:
+        return refitted(model, pd.concat([train, held[train.columns]], ignore_index=True))
+    except Exception as error:  # a model is somebody's code, and may need more rows than a fold has
+        print(f"{model.name}: scored on {len(held)} held-out rows only, not in folds: {first_line(error)}", flush=True)
+        return None
 
 
 def read_scores(model: Model) -> dict[str, Any]:
@@ -77,7 +103,13 @@ def slice_losses(column: str, values: pd.Series, losses: np.ndarray) -> list[dic
 
 
 def summary(scores: dict[str, Any]) -> str:
-    """Return the scores in a line: the primary metric, its interval, and the naive baseline."""
+    """Return the scores in a line: the primary metric, its interval, and the best baseline."""
     low, high = scores["interval"]
-    naive = scores["baselines"]["naive"]["value"]
-    return f"{scores['primary']} {scores['value']:.4g} ({low:.4g} to {high:.4g}; naive {naive:.4g})"
+    value = f"{scores['primary']} {scores['value']:.4g} ({low:.4g} to {high:.4g}; {best_baseline(scores)})"
+    return value + (f" in {scores['folds']} folds, each refitted" if "folds" in scores else "")
+
+
+def best_baseline(scores: dict[str, Any]) -> str:
+    """Return the best baseline's name and its mean loss."""
+    name = scores["best_baseline"]
+    return f"best baseline: {name} {scores['baselines'][name]['value']:.4g}"

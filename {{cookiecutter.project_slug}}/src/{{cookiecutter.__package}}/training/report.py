@@ -22,7 +22,7 @@ def write_report(model: Model) -> None:
     predictions = pd.read_parquet(model.files.predictions)
     figures = optional(model.module, "plots")(rows, predictions, model.table)
     sections = [
-        Section(text=f"{summary(scores)} on {_held_out(scores)}; lower is better."),
+        Section(text=f"{summary(scores)} on {tested_rows(scores)}; lower is better."),
         *verdict_sections(model),
         Section("Against simpler models", table=baseline_table(scores)),
         *(Section(title, figures={title: figure}) for title, figure in figures.items()),
@@ -33,6 +33,14 @@ def write_report(model: Model) -> None:
     ]
     write_page(model.files.report, f"Model {model.name}", sections)
     model.files.card.write_text(model_card(model, scores), encoding="utf-8")
+
+
+def tested_rows(scores: dict[str, Any]) -> str:
+    """Return how many rows the scores are of: those held out, or more if these are too few."""
+    if "folds" in scores:
+        return f"{scores['rows']['tested']:,} rows, each by a model refitted without it"
+    rows, copies = f"{scores['rows']['holdout']:,} held-out rows", scores["rows"].get("copies", 0)
+    return rows + (f" ({copies:,} more are copies of training rows, and left out)" if copies else "")
 
 
 def baseline_table(scores: dict[str, Any]) -> pd.DataFrame:
@@ -76,9 +84,10 @@ def model_card(model: Model, scores: dict[str, Any]) -> str:
         "",
         f"- learns: {code(model.table.target)} of table {code(model.table.name)}, from {len(signature.inputs)} columns",
         f"- parameters: {code(model.params)}",
-        f"- trained on {scores['rows']['train']:,} rows, scored on {scores['rows']['holdout']:,} that it never saw",
+        f"- trained on {scores['rows']['train']:,} rows, scored on {tested_rows(scores)}",
         f"- {scores['primary']}: {scores['value']:.4g} ({LEVEL:.0%} interval {low:.4g} to {high:.4g}), lower is better",
         *(f"- {code(name)}: {value:.4g}" for name, value in scores["metrics"].items()),
+        f"- best baseline: {code(scores['best_baseline'])}",
         *(f"- gain over {code(name)}: {theirs['gain']:.4g}" for name, theirs in scores["baselines"].items()),
         *(
             f"- {code(each['column'])} = {code(each['value'])}: {each['loss']:.4g}, {each['rows']} rows"
@@ -88,12 +97,6 @@ def model_card(model: Model, scores: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _held_out(scores: dict[str, Any]) -> str:
-    rows = f"{scores['rows']['holdout']:,} held-out rows"
-    copies = scores["rows"].get("copies", 0)
-    return rows + (f" ({copies:,} more are copies of training rows, and left out)" if copies else "")
 
 
 def code(quoted: Any) -> str:

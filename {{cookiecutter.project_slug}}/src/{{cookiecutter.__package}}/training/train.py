@@ -3,9 +3,11 @@
 import json
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from .. import Refused
 from ..datasets import columns
@@ -16,6 +18,9 @@ from .contract import Model
 from .copies import copied_rows
 from .modules import responses
 from .workspace import read_rows
+
+BLOCK = 30  # rows over which the target's level is taken
+FEW = 12  # distinct values up to which a target is no measurement
 
 
 def split(model: Model) -> None:
@@ -30,7 +35,10 @@ def split(model: Model) -> None:
     rows[~held].reset_index(drop=True).to_parquet(files.train)
     model.prediction_requests(rows, held & ~copies).reset_index(drop=True).to_parquet(files.holdout)
     np.save(files.train_keys, np.sort(key_hashes(model.table, rows[~held])))
+    np.save(files.holdout_keys, np.sort(key_hashes(model.table, rows[held])))
     facts = {name: getattr(model.table, name) for name in ("name", "target", "keys", "time", "group", "features")}
+    measured = is_numeric_dtype(rows[model.table.target]) and rows[model.table.target].nunique() > FEW
+    facts["target_levels"] = target_levels(rows[model.table.target].to_numpy(float)) if measured else None
     code = Path(model.module.__file__).read_bytes().replace(b"\r\n", b"\n")
     facts |= {  # for dvc.yaml: a change of any refits
         "sha256": content_hash(rows),
@@ -39,6 +47,25 @@ def split(model: Model) -> None:
         "copies": int(copies.sum()),
     }
     files.table_facts.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def target_levels(values: np.ndarray, block: int = BLOCK) -> dict[str, Any]:
+    """Return the range of a target's size and middle over blocks of rows, and its spread.
+
+    Args:
+        values: The target in the order of the table, (rows,).
+        block: Rows of a block.
+
+    Returns:
+        `size`: the smallest and the largest 0.9 quantile of a block's absolute values; `middle`: the lowest and the
+        highest median of a block; `spread`: from the 0.05 to the 0.95 quantile of all values.
+    """
+    count = max(len(values) // block, 1)
+    blocks = values[-count * block :].reshape(count, -1)  # (blocks, rows of a block)
+    sizes, middles = np.quantile(np.abs(blocks), 0.9, axis=1), np.median(blocks, axis=1)
+    low, high = np.quantile(values, [0.05, 0.95])
+    ranges = {name: [float(each.min()), float(each.max())] for name, each in (("size", sizes), ("middle", middles))}
+    return {**ranges, "spread": float(high - low)}
 
 
 def fit(model: Model) -> None:

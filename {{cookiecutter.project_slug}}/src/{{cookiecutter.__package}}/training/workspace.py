@@ -45,8 +45,13 @@ class Workspace:
         return self.rows / "train_keys.npy"
 
     @property
+    def holdout_keys(self) -> Path:
+        """The sorted hashes of the held-out rows' keys."""
+        return self.rows / "holdout_keys.npy"
+
+    @property
     def table_facts(self) -> Path:
-        """Names of the table's columns and the hash of its rows."""
+        """Names of the table's columns, the hash of its rows, and the levels of its target."""
         return self.rows / "table.json"
 
     @property
