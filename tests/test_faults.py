@@ -269,7 +269,7 @@ def test_a_service_that_ends_stops_what_was_started_with_it(own: Project) -> Non
     server = f"http://127.0.0.1:{prefect}/api"
     with own.server("uv", "run", "just", "up", str(port), PREFECT_API_URL=server) as process:
         until(lambda: "service: http://" in process.log.read_text(), patience=300)
-        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
         [service] = [line.split()[0] for line in listed.splitlines() if line.endswith(f" serve {port}")]
         os.kill(int(service), signal.SIGKILL)
         assert process.wait(timeout=60) != 0
