@@ -86,8 +86,8 @@ class Recipe:
         encoder: Unfitted; encodes the rows for all of them.
         losses: The loss of numbers, or of the probabilities given to the true class.
         seed: Of samples and folds.
-        caution: By which share of the plain mean's loss a blend has to be better than that, times how far it is from
-            it, where a table has a time: what was best lately may not be so tomorrow.
+        caution: By which share of the plain mean's loss a blend has to be better than that where a table has a time:
+            what was best lately may not be so tomorrow.
     """
 
     members: dict[str, Member]
@@ -131,14 +131,16 @@ class Recipe:
         rows, truth = rows.iloc[part], truth[part]
         plain = np.array([name in PLAIN for name in self.members]) / len(PLAIN)
         grid = [each for each in product(range(STEPS + 1), repeat=len(self.members)) if sum(each) == STEPS]
-        weights = np.array(grid) / STEPS  # (choices, members)
-        scores = self.caution * np.abs(weights - plain).sum(axis=1) if table.time else np.zeros(len(weights))
+        weights, relative = np.array(grid) / STEPS, []  # (choices, members), and a line of losses for each fold
         for learned, held in folds(rows, truth, table, self.seed):
             if len(held) and len(np.unique(truth[learned])) > 1:
                 predicted = self._predictions(rows, truth, learned, held)  # (members, held)
                 means = [self.losses(choice @ predicted, truth[held]).mean() for choice in [plain, *weights]]
-                scores += np.array(means[1:]) / max(means[0], SMALLEST) / FOLDS
-        return dict(zip(self.members, (weights[scores.argmin()] if scores.any() else plain).tolist(), strict=True))
+                relative.append(np.array(means[1:]) / max(means[0], SMALLEST))
+        scores = np.mean(relative, axis=0) if relative else np.ones(len(weights))
+        needed = 1 - self.caution if table.time else 1
+        chosen = weights[scores.argmin()] if scores.min() < needed else plain
+        return dict(zip(self.members, chosen.tolist(), strict=True))
 
     def _predictions(self, rows: pd.DataFrame, truth: np.ndarray, learned: np.ndarray, held: np.ndarray) -> np.ndarray:
         """Return what members that learned from some rows predict for the held-out ones, `(members, held)`.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PRIMARY = "squared_error"  # the loss that the model minimises; the absolute error would favour the median
 TRUSTED = (*tabular.TRUSTED, *blend.TRUSTED)
-CAUTION = 0.3  # see blend.Recipe; boosted trees cannot follow a trend, and lines not always
+CAUTION = 0.2  # see blend.Recipe; boosted trees cannot follow a trend, and lines not always
 PENALTIES = np.logspace(-1, 3, 9)  # alphas of the ridge regression, chosen by leave-one-out cross-validation
 
 
