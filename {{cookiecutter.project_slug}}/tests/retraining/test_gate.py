@@ -47,25 +47,31 @@ def version_from(model, change):
     return versions.record_version(model, evaluate.read_scores(model), provenance.current(model.name))[0]
 
 
-def shuffled(model):
-    def change(rows):
-        target = rows[model.table.target].sample(frac=1, random_state=0).to_numpy()
-        return rows.assign(**{model.table.target: target})
-
-    return change
-
-
 def version_of_noise(model):
-    """A version that has learned nothing; for a model that goes on from a history that is to repeat it."""
-    if not modules.optional(model.module, "prediction_requests"):
-        return version_from(model, shuffled(model))
+    """A version that has learned nothing: the naive baseline."""
 
     def fit(rows, table, params):
         return model.module.baselines(rows, table, params)["naive"]
 
-    return version_from(
-        replace(model, module=SimpleNamespace(**(vars(model.module) | {"fit": fit}))), lambda rows: rows
-    )
+    noise = SimpleNamespace(**(vars(model.module) | {"fit": fit}))
+    return version_from(replace(model, module=noise), lambda rows: rows)
+
+
+@pytest.fixture
+def model(model):
+    """Each model that has enough rows to be judged."""
+    enough = conditions.enough_rows(model, pd.read_parquet(model.files.holdout))
+    return model if enough.holds else pytest.skip(f"rows to judge on: {enough.found}")
+
+
+@pytest.fixture
+def promotable(model, monkeypatch):
+    """The model, where it is good enough on these rows to serve as the first champion."""
+    number = version_from(model, lambda rows: rows)
+    with monkeypatch.context() as first:
+        first.setattr(gate, "champion", lambda *_: None)
+        verdict = gate.judge(model, number)
+    return model if verdict.promote else pytest.skip(f"not good enough on these rows: {verdict.reason}")
 
 
 def test_a_tie_keeps_the_champion(model):
@@ -90,7 +96,8 @@ def test_a_first_model_of_noise_is_refused_too(model, monkeypatch):
     assert "better than naive" in verdict.reason
 
 
-def test_a_better_model_is_promoted_over_one_of_noise(model):
+def test_a_better_model_is_promoted_over_one_of_noise(promotable):
+    model = promotable
     noise = version_of_noise(model)
     before = versions.champion(model.name)
     deployments.promote(model.name, noise, "tests")
