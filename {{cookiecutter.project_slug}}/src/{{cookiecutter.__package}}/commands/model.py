@@ -31,7 +31,8 @@ def train(models: list[str]) -> None:
     for wanted in model_blocks(models):
         start = time.perf_counter()
         with workspace.training_lock():
-            made_of, model = provenance.current(wanted), load_model(wanted)
+            model = load_model(wanted)
+            made_of = provenance.current(wanted, model.preparation)
             for name, stage in (("split", stages.split), ("fit", stages.fit), ("score", evaluate.score)):
                 click.echo(f"{model.name}: {name}")
                 stage(model)

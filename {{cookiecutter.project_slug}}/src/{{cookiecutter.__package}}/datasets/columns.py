@@ -2,13 +2,14 @@
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .. import BadRows
+from .ranges import simple_checks
 from .table import Table
 
 SHOWN, WIDTH = 3, 60  # bad values shown in a message, and characters of each
@@ -22,14 +23,18 @@ class Input:
     kind: str
     nullable: bool
     optional: bool = False  # may be left out of a row altogether
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)  # of the schema, by name: see datasets/ranges.py
 
 
 def inputs(rows: pd.DataFrame, table: Table, names: list[str] | None = None) -> list[Input]:
-    """Return the inputs for the table's features, or for the columns named, with their kinds read from good rows."""
+    """Return the inputs for what a caller gives of a row, or for the columns named, with kinds read from good rows."""
     found = []
-    for name in table.features if names is None else names:
-        values = rows[name]
-        found.append(Input(name, _kind(values), bool(table.schema.columns[name].nullable)))
+    for name in table.requested if names is None else names:
+        asked = table.request.columns if table.request else {}
+        described = asked[name] if name in asked else table.schema.columns[name]
+        kind, nullable = _kind(rows[name]), bool(described.nullable)
+        checks = simple_checks(described.checks) if kind in ("number", "text", "boolean") else {}
+        found.append(Input(name, kind, nullable, checks=checks))
     return found
 
 

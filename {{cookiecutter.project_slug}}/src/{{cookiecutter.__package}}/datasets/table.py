@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # the service needs neither
     from matplotlib.figure import Figure
 
 
+AS_OF, ROW = "time of as_of", "row of as_of"  # names of columns that no table has
+
+
 @dataclass(frozen=True)
 class Table:
     """A table that models learn from, as data.py declares it.
@@ -42,6 +45,13 @@ class Table:
         group: The column of what several rows belong to; for a forecaster, the series.
         holdout: The share of rows, or of distinct times, that is held out.
         targets: Further columns to predict, which a block of params.yaml may name as its `target`.
+        out_of_range: What becomes of a request that breaks a simple check of the schema: "warn" answers it with a
+            warning, "refuse" does not.
+        request: The columns that a caller gives of a row, if those are not the features: `load` returns them, and
+            `prepare` makes the features of them.
+        prepare: Returns requests with the columns that it adds, for training as for asking. A function of a module
+            beside data.py, such as preparation.py, since the service imports no data.py.
+        lookups: The sources whose snapshots `prepare` gets, by name. A version keeps those it was made with.
         plots: Returns further figures of good rows for the report, by title.
     """
 
@@ -54,11 +64,19 @@ class Table:
     group: str | None = None
     holdout: float = 0.2
     targets: tuple[str, ...] = ()
+    out_of_range: Literal["warn", "refuse"] = "warn"
+    request: "pa.DataFrameSchema | None" = None
+    prepare: Callable[[pd.DataFrame, dict[str, pd.DataFrame]], pd.DataFrame] | None = None
+    lookups: tuple[str, ...] = ()
     plots: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None
     pictures: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None  # former name of plots, removed in 0.5
 
     def __post_init__(self) -> None:
-        """Accept `plots` under its former name."""
+        """Accept `plots` under its former name; refuse what cannot be."""
+        if self.out_of_range not in ("warn", "refuse"):
+            raise Refused(f"table {self.name}: out_of_range is {self.out_of_range!r}, but can be 'warn' or 'refuse'")
+        if bool(self.request) != bool(self.prepare):
+            raise Refused(f"table {self.name} has one of request and prepare: it needs both, or neither")
         if self.pictures is not None:
             warnings.warn("pictures= of a Table is called plots= now", FutureWarning, stacklevel=3)
             object.__setattr__(self, "plots", self.plots or self.pictures)
@@ -74,6 +92,11 @@ class Table:
         others = {*self.keys, self.group, self.time, self.target, *self.targets}
         return [name for name in self.schema.columns if name not in others]
 
+    @property
+    def requested(self) -> list[str]:
+        """The columns that a caller gives of a row: the features, unless the table prepares them."""
+        return list(self.request.columns) if self.request else self.features
+
     def predicting(self, target: str) -> "Table":
         """Return the table with one of its targets as the one to predict; the others stay no features."""
         if target == self.target:
@@ -83,7 +106,74 @@ class Table:
     def rows(self) -> pd.DataFrame:
         """Return all rows in the order of time and key; raise BadData if they break the schema."""
         rows = self.load()
+        if self.prepare:
+            rows = self._prepared(rows)
         return checked(self, rows).sort_values([*([self.time] if self.time else []), *self.keys], ignore_index=True)
+
+    def read_lookups(self) -> dict[str, pd.DataFrame]:
+        """Return the rows of the sources that `prepare` looks something up in, by name."""
+        from .catalog import read  # the service reads no snapshot
+
+        return {name: read(name) for name in self.lookups}
+
+    def _prepared(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows with what `prepare` makes of the columns that a caller would give, and of no others."""
+        from pandera.errors import SchemaErrors
+
+        if lost := [name for name in self.requested if name not in rows]:
+            raise Refused(f"table {self.name}: a request has {lost[0]!r}, which its rows lack: see data.py")
+        try:
+            requests = self.request.validate(rows[self.requested], lazy=True)
+        except SchemaErrors as errors:
+            raise BadData(self.name, schema_failures(errors.failure_cases, rows, self.keys), len(rows)) from errors
+        made = prepared(self.prepare, requests, self.read_lookups())
+        if clash := ({*made} - {*self.requested}) & {*rows}:
+            raise Refused(f"table {self.name}: prepare adds {min(clash)!r}, which its rows have already: see data.py")
+        return rows.assign(**made)
+
+
+def prepared(
+    prepare: Callable[[pd.DataFrame, dict[str, pd.DataFrame]], pd.DataFrame],
+    requests: pd.DataFrame,
+    lookups: dict[str, pd.DataFrame],
+) -> pd.DataFrame:
+    """Return the requests with the columns that `prepare` adds.
+
+    Raises:
+        Refused: If it returns other rows, or changes what was given: a row would not mean the same in training.
+    """
+    given = requests.reset_index(drop=True)
+    made = prepare(given.copy(), lookups)
+    if not (isinstance(made, pd.DataFrame) and made.index.equals(given.index)):
+        raise Refused(f"{prepare.__name__} must return a row for each request, with the index of the requests")
+    if changed := [name for name in given if name not in made or not made[name].equals(given[name])]:
+        raise Refused(f"{prepare.__name__} changes {changed[0]!r}, or the order of the rows: give what it makes a name")
+    return made.set_index(requests.index)
+
+
+def as_of(
+    rows: pd.DataFrame, lookup: pd.DataFrame, time: str, known: str, by: str | list[str] | None = None
+) -> pd.DataFrame:
+    """Return the rows with the newest line of a lookup that was known at each row's time, by `pandas.merge_asof`.
+
+    Args:
+        rows: The rows, whose index stays.
+        lookup: Lines with the time from which each is known.
+        time: The rows' column of times.
+        known: The lookup's column of times, which is not added.
+        by: The column or columns that both have and that must be equal.
+    """
+    left = rows.assign(**{AS_OF: _instants(rows[time]), ROW: range(len(rows))})
+    right = lookup.drop(columns=known).assign(**{AS_OF: _instants(lookup[known])}).dropna(subset=AS_OF)
+    left, right = (each.sort_values(AS_OF, kind="stable") for each in (left.dropna(subset=AS_OF), right))
+    found = pd.merge_asof(left, right, on=AS_OF, by=by).set_index(ROW).drop(columns=AS_OF)
+    added = found[[name for name in found if name not in rows]].reindex(range(len(rows)))
+    return rows.join(added.set_index(rows.index))
+
+
+def _instants(times: pd.Series) -> pd.Series:
+    """Return times of any unit and zone as the same kind, so that they can be compared."""
+    return pd.to_datetime(times, utc=True).dt.as_unit("ns")
 
 
 def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
@@ -102,7 +192,8 @@ def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     )
     if lost := [name for name in named if name not in table.schema.columns]:
         raise Refused(f"table {table.name} names {lost[0]!r}, which is not in its schema: see data.py")
-    findings, loaded = [], rows
+    asked = rows[[name for name in table.requested if name not in table.schema.columns and name in rows]]
+    findings, loaded = [], rows.drop(columns=asked.columns)
     try:
         rows = table.schema.validate(loaded, lazy=True)
         findings += [*altered_values(loaded, rows), *unusable_values(rows, table.features, table.time)]
@@ -113,7 +204,7 @@ def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     findings += duplicate_keys(rows, table.keys)
     if findings:
         raise BadData(table.name, pd.concat(findings, ignore_index=True), len(rows))
-    return rows
+    return rows.join(asked)
 
 
 def is_holdout(table: Table, rows: pd.DataFrame) -> pd.Series:

@@ -1,9 +1,9 @@
 """Load a version as it predicts: its file, with the code it was made with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from .. import BadRows, Refused, first_line
+from ..datasets import ranges
+from ..datasets.table import prepared
 from ..training import artifact
 from ..training.artifact import Signature
-from ..training.modules import load_module, optional, responses
+from ..training.modules import load_module, load_preparation, optional, responses
 from ..training.workspace import ARTIFACTS
 from .git import has_commit
 from .model_code import code_hash, package_at
@@ -38,6 +40,7 @@ class LoadedVersion:
         estimator: The fitted model.
         trusted: The types its file may hold.
         megabytes: The size of its file.
+        prepare: Makes rows of requests; None if a request is a row.
     """
 
     model: str
@@ -47,6 +50,7 @@ class LoadedVersion:
     estimator: Any
     trusted: tuple[str, ...]
     megabytes: float
+    prepare: Callable[[pd.DataFrame], pd.DataFrame] | None = None
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return a frame of predictions for rows of the right kinds; raise BadRows if they do not fit."""
@@ -75,13 +79,23 @@ class LoadedVersion:
         with self._bad_rows():
             return own(self.estimator, rows) if own else rows
 
+    def prepared(self, requests: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows that a caller means with these requests of the right kinds."""
+        with self._bad_rows():
+            return self.prepare(requests) if self.prepare else requests
+
     def responses(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return an answer in JSON's types to each record; raise BadRows if one does not fit."""
+        return self.answered(records)[0]
+
+    def answered(self, records: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return an answer in JSON's types to each record, and warnings; raise BadRows if one does not fit."""
         known = {column.name for column in self.signature.inputs}
         requests = [{name: value for name, value in record.items() if name in known} for record in records]
         with self._bad_rows():
             rows = self.signature.typed(pd.DataFrame.from_records(requests, index=range(len(requests))))
-            return responses(self.module, self.estimator, rows)
+            answers = responses(self.module, self.estimator, self.prepared(rows))
+            return answers, ranges.sentences(rows, self.signature.inputs)
 
     def verify_examples(self) -> None:
         """Raise Refused unless the version predicts its own examples as it did when it was made."""
@@ -136,18 +150,27 @@ def _loaded(model: str, number: str, folder: Path) -> LoadedVersion:
         trusted = tuple(_renamed(name, package) for name in module.TRUSTED)
         packages = None if package == PROJECT else (PROJECT, package)
         estimator = artifact.load(folder, trusted, packages)
+        prepare = _preparation(artifact.signature(folder), folder, package)
     except Refused:
         raise
     except Exception as error:  # its code may raise anything, and need what is not installed any more
         raise Refused(f"version {number} of {model} cannot be loaded here: {first_line(error)}") from error
     size = (folder / artifact.FILE).stat().st_size / 1e6
-    return LoadedVersion(model, number, module, artifact.signature(folder), estimator, trusted, size)
+    return LoadedVersion(model, number, module, artifact.signature(folder), estimator, trusted, size, prepare)
+
+
+def _preparation(signature: Signature, folder: Path, package: str) -> Callable | None:
+    """Return the function that makes rows of requests, with its lookups; None if a request is a row."""
+    if not signature.preparation:
+        return None
+    function = load_preparation(signature.preparation, package)
+    return partial(prepared, function, lookups=artifact.read_lookups(folder))
 
 
 def package_of(version: Version, model: str) -> str:
     """Return the package that the version predicts with: the project's own while its code is the same."""
     tags = version.tags
-    if tags.get("code") == running_code(version.module) or tags["commit"] == "none":
+    if tags.get("code") == running_code(version.module, version.preparation) or tags["commit"] == "none":
         return PROJECT
     if not has_commit(tags["commit"]):
         raise Refused(
@@ -160,13 +183,13 @@ def package_of(version: Version, model: str) -> str:
         if tags.get("patch", digest) != digest:
             raise Refused(f"version {version.number} of {model}: its {PATCH} is not the one that was recorded")
         folder = CODE / f"{tags['commit'][:12]}_{digest[:12]}"
-        return package_at(tags["commit"], patch, version.module, tags.get("code"), folder)
+        return package_at(tags["commit"], patch, version.module, tags.get("code"), folder, version.preparation)
 
 
 @cache
-def running_code(module: str) -> str:
+def running_code(module: str, preparation: str = "") -> str:
     """Return the hash of a module's code as this process found it first, whatever the files become while it runs."""
-    return code_hash(module)
+    return code_hash(module, preparation=preparation)
 
 
 def _renamed(name: str, package: str) -> str:

@@ -17,20 +17,29 @@ from .settings import PROJECT
 SOURCE = ROOT / "src" / PROJECT
 
 
-def code_hash(module: str, source: Path = SOURCE) -> str:
-    """Return the SHA-256 of models/<module>.py, of all that it imports from its package, and of the data beside it."""
-    digest, files = sha256(), imported_files(module, source)
+def code_hash(module: str, source: Path = SOURCE, preparation: str = "") -> str:
+    """Return the SHA-256 of a model's code: all that it imports from its package, and the data beside it.
+
+    Args:
+        module: Its module in models/.
+        source: The package's folder.
+        preparation: What prepares its requests, as in "preparation:flights", if anything does.
+    """
+    digest, files = sha256(), imported_files(module, source, preparation)
     for path in sorted(files | data_files(files, source)):
         content = path.read_bytes().replace(b"\r\n", b"\n")
         digest.update(f"{path.relative_to(source).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
-def imported_files(module: str, source: Path = SOURCE) -> set[Path]:
-    """Return the files that an import of models/<module>.py runs, but for imports for type checkers only."""
+def imported_files(module: str, source: Path = SOURCE, preparation: str = "") -> set[Path]:
+    """Return the files that an import of a model's code runs, but for imports for type checkers only."""
     found: set[Path] = set()
     moved = _moved_places(source)
     waiting = [source / "models" / f"{module}.py"]
+    if preparation:
+        place = source.joinpath(*preparation.partition(":")[0].split("."))
+        waiting += [place.with_name(f"{place.name}.py"), place / "__init__.py"]
     while waiting:
         path = waiting.pop()
         if path in found or not path.is_file():
@@ -50,7 +59,9 @@ def data_files(files: set[Path], source: Path = SOURCE) -> set[Path]:
     return {path for path in beside if path.suffix not in (".py", ".pyc") and not path.name.startswith(".")}
 
 
-def package_at(commit: str, patch: Path | None, module: str, expected: str | None, folder: Path) -> str:
+def package_at(
+    commit: str, patch: Path | None, module: str, expected: str | None, folder: Path, preparation: str = ""
+) -> str:
     """Import the package as it was at a commit, under another name.
 
     Args:
@@ -59,6 +70,7 @@ def package_at(commit: str, patch: Path | None, module: str, expected: str | Non
         module: The model's module, whose code is checked.
         expected: The `code_hash` recorded with the version, if one was.
         folder: Where to keep the code.
+        preparation: What prepares its requests, whose code is checked, too.
 
     Returns:
         The name to import it by.
@@ -71,7 +83,7 @@ def package_at(commit: str, patch: Path | None, module: str, expected: str | Non
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as scratch:
             source = _check_out(commit, patch, Path(scratch))
-            if expected not in (None, code_hash(module, source)):
+            if expected not in (None, code_hash(module, source, preparation)):
                 raise Refused(f"commit {commit[:12]} does not give the code that was recorded with the version")
             for path in source.rglob("*.py"):
                 _rename_imports(path, name)

@@ -32,8 +32,13 @@ class Provenance:
     files: dict[str, bytes]
 
 
-def current(model: str) -> Provenance:
-    """Return the provenance of a model made now; to be called before the fit, since files may change meanwhile."""
+def current(model: str, preparation: str = "") -> Provenance:
+    """Return the provenance of a model made now; to be called before the fit, since files may change meanwhile.
+
+    Args:
+        model: Its name.
+        preparation: What prepares its requests, as in "preparation:flights", if anything does.
+    """
     paths = {name: ROOT / path for name, path in LOCKS.items()}
     files = {name: path.read_bytes() for name, path in paths.items() if path.exists()}
     head, changed, module = commit(), uncommitted_files(), module_name(model)
@@ -41,7 +46,8 @@ def current(model: str) -> Provenance:
         "commit": head or "none",
         "dirty": str(bool(changed)).lower(),
         "module": module,
-        "code": code_hash(module),
+        "preparation": preparation,
+        "code": code_hash(module, preparation=preparation),
         "data": json.dumps({name: entry["sha256"] for name, entry in locked().items()}),
         "uv.lock": environment_hash(),
         "python": sys.version.split()[0],

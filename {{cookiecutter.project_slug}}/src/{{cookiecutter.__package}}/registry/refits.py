@@ -45,7 +45,9 @@ def add_refit(model: "Model", number: str) -> str:
     if not refit.is_refitted(model) or tags.get(REFIT):
         return ""
     try:
-        if fingerprint(model) != tags["fingerprint"] or running_code(version.module) != tags.get("code"):
+        if fingerprint(model) != tags["fingerprint"] or running_code(version.module, version.preparation) != tags.get(
+            "code"
+        ):
             raise Refused("it is not what was trained here last")
         refit.refit(model)
     except (OSError, Refused) as reason:
@@ -97,6 +99,7 @@ def _record(model: "Model", number: str, folder: Path, rows: str) -> str:
     """Keep a refit on rows of this hash with its version, let the version serve with it, and return its SHA-256."""
     digest = artifact.signature(folder).sha256
     kept = [folder / artifact.FILE, folder / artifact.SIGNATURE, ROOT / provenance.LOCKS["raw.dvc"]]
+    kept += sorted(folder.glob(artifact.LOOKUP.format("*")))
     add_files(model.name, number, [file for file in kept if file.exists()], refit_name(digest))
     data = {name: entry["sha256"] for name, entry in locked().items()}
     set_tags(model.name, number, {REFIT: digest, "refit_data": json.dumps(data), "refit_rows": rows})

@@ -71,6 +71,11 @@ class Version:
         """The module in models/ that made it; versions of 0.3 and before recorded none, it had the model's name."""
         return self.tags.get("module") or self.tags["model"]
 
+    @property
+    def preparation(self) -> str:
+        """The function that prepares its requests, as in "preparation:flights"; or empty."""
+        return self.tags.get("preparation", "")
+
 
 def record_version(model: "Model", scores: dict[str, Any], made_of: "Provenance") -> tuple[str, bool]:
     """Record what is in the model's workspace as a version; equal models make one version.
@@ -104,8 +109,15 @@ def fingerprint(model: "Model") -> str:
     predictions = json.loads(model.files.metrics.read_text(encoding="utf-8"))["prediction_hash"]
     signature = artifact.signature(model.files.model)
     nullable = [column.name for column in signature.inputs if column.nullable and not column.optional]
-    parts = [rows, str(model.params), signature.sha256, predictions, *nullable]
+    parts = [rows, str(model.params), signature.sha256, predictions, *nullable, *_asked(signature)]
     return sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _asked(signature: artifact.Signature) -> list[str]:
+    """Return what else decides an answer: checks of a request, and its preparation; nothing where there is none."""
+    checks = {column.name: column.checks for column in signature.inputs if column.checks}
+    asked = [checks and [signature.out_of_range, checks], signature.preparation, signature.lookups]
+    return [json.dumps(asked)] if any(asked) else []
 
 
 def champion(model: str, alias: str = CHAMPION) -> str | None:

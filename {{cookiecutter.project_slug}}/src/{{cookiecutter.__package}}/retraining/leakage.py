@@ -8,6 +8,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from ..datasets import columns
 from ..datasets.columns import Input
 from ..datasets.table import Table
 from ..training.statistics import resampling_units
@@ -34,6 +35,7 @@ def check_leakage(table: Table, inputs: list[Input], rows: pd.DataFrame, allowed
         allowed: With `max_skill`, what a column may tell: 0 is as much as nothing, 1 is all.
     """
     name, limit = "no column holds the answer", allowed.max_skill
+    inputs = columns.inputs(rows, table, table.features) if table.prepare else inputs
     kinds = {column.name for column in inputs if column.kind in ("number", "text", "boolean", "date")}
     names = [name for name in table.features if name in kinds]
     wanted = f"at most {limit:.0%}: if it is known before the answer is, set max_skill: 1"

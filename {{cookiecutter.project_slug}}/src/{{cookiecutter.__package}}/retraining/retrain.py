@@ -161,7 +161,8 @@ def _file_facts(paths: Iterable[str]) -> dict[str, list[int]]:
 def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: str, unattended: bool) -> Outcome:
     """Return one model's outcome; what goes wrong with it is reported and touches no other model."""
     try:
-        model, made_of = load_model(name), provenance.current(name)
+        model = load_model(name)
+        made_of = provenance.current(name, model.preparation)
         limits(model)  # refused before anything is trained
         stages.recompute(model, stale, repo)
         outcome = _updated(model, settle(model, made_of, reason, unattended))

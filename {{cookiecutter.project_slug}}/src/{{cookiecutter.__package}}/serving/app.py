@@ -115,14 +115,14 @@ def predict(
         raise HTTPException(422, f"send between 1 and {MAX_ROWS} rows")
     try:
         with request.app.state.rows.holding(len(records)):
-            predictions = champion.responses(records)
+            predictions, warnings = champion.answered(records)
     except BadRows as bad:
         metrics.requests.labels(name, 422).inc()
         raise HTTPException(422, str(bad)) from bad
     metrics.requests.labels(name, 200).inc()
     metrics.rows.labels(name).inc(len(records))
     metrics.seconds.labels(name).observe(time.perf_counter() - start)
-    return {"model": name, "version": champion.number, "predictions": predictions}
+    return {"model": name, "version": champion.number, "predictions": predictions, "warnings": warnings}
 
 
 async def _first_problem(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -12,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from .. import Refused, atomic_write, first_line
+from ..datasets import ranges
 from ..registry.loading import LoadedVersion, load_served
 from ..registry.versions import champion
 from ..training.artifact import Signature
@@ -104,10 +105,15 @@ def _champion(model: str) -> LoadedVersion:
 
 
 def _predicted(version: LoadedVersion, rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return the keys of the rows, or of those that a row without a time stands for, with predictions and version."""
-    rows = version.expand_requests(rows)
+    """Return the keys of the rows, or of those that a row without a time stands for, with predictions and version.
+
+    Where a column has checks, the column `warnings` tells what is out of range.
+    """
+    rows, inputs = version.expand_requests(rows), version.signature.inputs
     kept = rows[[name for name in keys if name in rows]]
-    found = version.predict(rows).assign(model_version=version.number)
+    found = version.predict(version.prepared(rows)).assign(model_version=version.number)
+    if any(column.checks for column in inputs):
+        found = found.assign(warnings=ranges.by_row(rows, inputs))
     if clash := set(kept) & set(found):
         raise Refused(f"column {min(clash)!r} is a key and a result at once: name the key otherwise in data.py")
     return kept.join(found)

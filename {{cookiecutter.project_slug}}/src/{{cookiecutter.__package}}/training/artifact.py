@@ -3,15 +3,16 @@
 import io
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from .. import Refused
-from ..datasets import columns
+from .. import BadRows, Refused
+from ..datasets import columns, ranges
+from ..datasets.catalog import content_hash
 from ..datasets.columns import Input
 
 TRUSTED = (  # types of scikit-learn's and NumPy's own that hold no code, which skops does not know yet
@@ -19,13 +20,25 @@ TRUSTED = (  # types of scikit-learn's and NumPy's own that hold no code, which 
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.utils._bunch.Bunch",
 )
-FILE, SIGNATURE = "model.skops", "signature.json"
+FILE, SIGNATURE, LOOKUP = "model.skops", "signature.json", "lookup_{}.parquet"
 EXAMPLES = 5  # rows kept with the model, for people to see and for the service to verify
 
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model takes, the SHA-256 of its file, and examples with their predictions."""
+    """What a model takes, the SHA-256 of its file, and examples with their predictions.
+
+    Attributes:
+        model: The model's name.
+        table: The table's name.
+        inputs: The columns of a request.
+        sha256: Of the model file.
+        examples: A few requests.
+        predictions: The answers to them.
+        out_of_range: "warn" or "refuse": what becomes of a request that breaks a check of `inputs`.
+        preparation: The function that makes rows of requests, as in "preparation:flights"; or empty.
+        lookups: The SHA-256 of each table that it looks something up in, by name; they lie beside the model file.
+    """
 
     model: str
     table: str
@@ -33,10 +46,20 @@ class Signature:
     sha256: str
     examples: list[dict[str, Any]]
     predictions: list[dict[str, Any]]
+    out_of_range: str = "warn"
+    preparation: str = ""
+    lookups: dict[str, str] = field(default_factory=dict)
 
     def typed(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows with the kinds that the model learned from; raise BadRows if they do not fit."""
-        return columns.typed(rows, self.inputs)
+        """Return the rows with the kinds that the model learned from.
+
+        Raises:
+            BadRows: If they do not fit, or are out of range and the table refuses that.
+        """
+        rows = columns.typed(rows, self.inputs)
+        if self.out_of_range == "refuse" and (wrong := ranges.sentences(rows, self.inputs)):
+            raise BadRows(wrong[0])
+        return rows
 
 
 def save(
@@ -45,15 +68,17 @@ def save(
     signature: dict[str, Any],
     trusted: tuple[str, ...],
     packages: tuple[str, str] | None = None,
+    lookups: dict[str, pd.DataFrame] | None = None,
 ) -> None:
     """Write the model file, so that equal models have equal bytes, and its signature.
 
     Args:
         folder: Where to write them.
         estimator: The fitted model.
-        signature: The fields of Signature but `sha256`.
+        signature: The fields of Signature but `sha256` and `lookups`.
         trusted: The types the file may hold besides those skops knows; Refused names any other.
         packages: The package that the estimator's types are of, and the one to name in the file instead.
+        lookups: The tables that the preparation of requests needs, by name.
     """
     import skops.io  # a second that a rollback does not wait for
 
@@ -63,8 +88,25 @@ def save(
         content = _in_package(content, *packages)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FILE).write_bytes(content)
-    described = Signature(sha256=sha256(content).hexdigest(), **signature)
+    hashes = {}
+    for name, lookup in (lookups or {}).items():
+        hashes[name] = content_hash(lookup)
+        lookup.to_parquet(folder / LOOKUP.format(name))
+    described = Signature(sha256=sha256(content).hexdigest(), lookups=hashes, **signature)
     (folder / SIGNATURE).write_text(json.dumps(asdict(described), indent=1, default=str), encoding="utf-8")
+
+
+def read_lookups(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables beside a model file that its preparation needs, verified by their hashes."""
+    found = {}
+    for name, digest in signature(folder).lookups.items():
+        try:
+            found[name] = pd.read_parquet(folder / LOOKUP.format(name))
+        except (OSError, ValueError) as error:
+            raise Refused(f"{folder / LOOKUP.format(name)} cannot be read: train again, or roll back") from error
+        if content_hash(found[name]) != digest:
+            raise Refused(f"{folder / LOOKUP.format(name)} is not the file that was saved: roll back, or train again")
+    return found
 
 
 def signature(folder: Path) -> Signature:

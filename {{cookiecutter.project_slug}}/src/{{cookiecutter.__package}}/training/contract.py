@@ -13,7 +13,7 @@ from ..data import TABLES
 from ..datasets import columns
 from ..datasets.columns import Input
 from ..datasets.table import Table
-from .modules import load_module, optional
+from .modules import PACKAGE, load_module, optional
 from .params import model_blocks, module_name
 from .workspace import Workspace
 
@@ -62,7 +62,23 @@ class Model:
 
     def inputs(self, rows: pd.DataFrame) -> list[Input]:
         """Return the columns that a request has."""
-        return (optional(self.module, "inputs") or columns.inputs)(rows, self.table)
+        own = optional(self.module, "inputs")
+        if own and self.table.prepare:
+            raise Refused(f"{self.name} asks for columns of its own, which table {self.table.name} cannot prepare")
+        return (own or columns.inputs)(rows, self.table)
+
+    @property
+    def preparation(self) -> str:
+        """The place in the package of the function that prepares requests, as in "preparation:flights"; or empty."""
+        if not (function := self.table.prepare):
+            return ""
+        module = function.__module__.removeprefix(f"{PACKAGE}.")
+        if module in (function.__module__, "data") or "<" in function.__qualname__ or "." in function.__qualname__:
+            where = (
+                "a function of a module beside data.py, such as preparation.py, since the service imports no data.py"
+            )
+            raise Refused(f"prepare of table {self.table.name} is {module}.{function.__qualname__}: make it {where}")
+        return f"{module}:{function.__qualname__}"
 
 
 def load_models(names: list[str]) -> list[Model]:

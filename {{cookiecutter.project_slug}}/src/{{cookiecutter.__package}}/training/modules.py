@@ -37,6 +37,12 @@ def load_module(name: str, package: str = PACKAGE) -> ModuleType:
     return found
 
 
+def load_preparation(place: str, package: str = PACKAGE) -> Callable:
+    """Return the function that prepares requests, by its place in the package: "module:function"."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"{package}.{module}"), name)
+
+
 def optional(module: ModuleType, part: str) -> Callable | None:
     """Return a part of the contract, also under its former name; None if the module has none."""
     former = FORMER.get(part, part)

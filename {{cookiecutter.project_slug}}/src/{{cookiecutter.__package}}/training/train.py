@@ -12,7 +12,7 @@ from pandas.api.types import is_numeric_dtype
 from .. import Refused
 from ..datasets import columns
 from ..datasets.catalog import content_hash
-from ..datasets.table import is_holdout, key_hashes
+from ..datasets.table import is_holdout, key_hashes, prepared
 from . import artifact
 from .contract import Model
 from .copies import copied_rows
@@ -21,6 +21,7 @@ from .workspace import read_rows
 
 BLOCK = 30  # rows over which the target's level is taken
 FEW = 12  # distinct values up to which a target is no measurement
+LOOKUP_BYTES = 100_000_000  # of a table that every version of a model keeps
 
 
 def split(model: Model) -> None:
@@ -34,6 +35,7 @@ def split(model: Model) -> None:
     files.rows.mkdir(parents=True, exist_ok=True)
     rows[~held].reset_index(drop=True).to_parquet(files.train)
     model.prediction_requests(rows, held & ~copies).reset_index(drop=True).to_parquet(files.holdout)
+    _keep_lookups(model)
     np.save(files.train_keys, np.sort(key_hashes(model.table, rows[~held])))
     np.save(files.holdout_keys, np.sort(key_hashes(model.table, rows[held])))
     facts = {name: getattr(model.table, name) for name in ("name", "target", "keys", "time", "group", "features")}
@@ -68,6 +70,15 @@ def target_levels(values: np.ndarray, block: int = BLOCK) -> dict[str, Any]:
     return {**ranges, "spread": float(high - low)}
 
 
+def _keep_lookups(model: Model) -> None:
+    """Write the tables that the preparation of requests looks something up in; raise Refused for a large one."""
+    for name, lookup in model.table.read_lookups().items():
+        path = model.files.rows / artifact.LOOKUP.format(name)
+        lookup.to_parquet(path)
+        if path.stat().st_size > LOOKUP_BYTES:
+            raise Refused(f"lookup {name} has over {LOOKUP_BYTES:,} bytes, too much for every version: make it smaller")
+
+
 def fit(model: Model) -> None:
     """Fit the model on train.parquet and write the model file with its signature and a few examples."""
     rows = read_rows(model.files.train)
@@ -83,11 +94,16 @@ def fit_rows(model: Model, rows: pd.DataFrame, folder: Path) -> None:
     examples = model.prediction_requests(rows, pd.Series(True, rows.index)).tail(artifact.EXAMPLES)
     examples = columns.records(examples[[column.name for column in inputs]])
     requests = columns.typed(pd.DataFrame.from_records(examples), inputs)  # as the service will be asked
+    lookups = {name: read_rows(model.files.rows / artifact.LOOKUP.format(name)) for name in model.table.lookups}
+    if model.table.prepare:
+        requests = prepared(model.table.prepare, requests, lookups)
     described = {
         "model": model.name,
         "table": model.table.name,
         "inputs": inputs,
         "examples": examples,
+        "out_of_range": model.table.out_of_range,
+        "preparation": model.preparation,
         "predictions": responses(model.module, estimator, requests),
     }
-    artifact.save(folder, estimator, described, model.module.TRUSTED)
+    artifact.save(folder, estimator, described, model.module.TRUSTED, lookups=lookups)
