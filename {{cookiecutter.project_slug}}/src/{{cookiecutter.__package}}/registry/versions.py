@@ -237,7 +237,7 @@ def _model_folder(model: str, found: Version, part: str, digest: str) -> Path:
                     file.replace(folder / file.name)
     if not artifact.holds(folder, digest):
         raise Refused(
-            f"{model} version {found.number}: its model file is missing or not the recorded one; serve another"
+            f"{model} version {found.number}: its model file is missing or not the one recorded; serve another"
         )
     return folder
 

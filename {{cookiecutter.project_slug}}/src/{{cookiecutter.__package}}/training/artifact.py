@@ -92,7 +92,7 @@ def save(
     for name, lookup in (lookups or {}).items():
         hashes[name] = content_hash(lookup)
         lookup.to_parquet(folder / LOOKUP.format(name))
-    described = Signature(sha256=sha256(content).hexdigest(), lookups=hashes, **signature)
+    described = Signature(**(signature | {"sha256": sha256(content).hexdigest(), "lookups": hashes}))
     (folder / SIGNATURE).write_text(json.dumps(asdict(described), indent=1, default=str), encoding="utf-8")
 
 
