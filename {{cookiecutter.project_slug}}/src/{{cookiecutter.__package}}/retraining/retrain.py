@@ -69,7 +69,8 @@ def retrain(names: list[str], reason: str, *, unattended: bool = False) -> list[
             own = {stage for stage in STAGES if f"{stage}@{name}" in stale}
             version = None if own else unchanged_version(name, block)
             if version:
-                outcome = Outcome(name, "unchanged", version, f"nothing new, version {version} is settled")
+                serves = "" if _serving(name) else ", and nothing serves: promote one, or bring new rows"
+                outcome = Outcome(name, "unchanged", version, f"nothing new, version {version} is settled{serves}")
             else:
                 outcome = _retrain_model(name, block, own, repo, reason, unattended)
             print(f"{name}: {outcome.message} ({time.perf_counter() - start:.1f} s)", flush=True)
