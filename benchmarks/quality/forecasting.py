@@ -24,7 +24,7 @@ PROBLEM = "forecasting"
 LEVEL = 0.9
 SIMPLE = ("naive", "seasonal naive", "long seasonal naive", "drift", "theta", "ETS")
 BEFORE = ("0.3.0", "a081f42")  # the release whose forecaster is compared, and its commit
-FITS = 350  # most fits of ETS on one set
+FITS = 200  # most fits of ETS on one set
 ROWS = 60_000  # that the plain boosted model learns from
 PACKAGE = "{{cookiecutter.project_slug}}/src/{{cookiecutter.__package}}"
 
