@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from projects import HIGHEST, PROBLEMS, TREE, Project, generate
+from projects import HIGHEST, PROBLEMS, ROOT, TREE, Project, generate
 
 OWN = Path(__file__).parent / "own"
 CHANGED = {"regression": "rounds", "forecasting": "rounds", "image-classification": "side"}  # by the retrains
@@ -28,6 +28,22 @@ for turn in range(1, 8):
     [outcome] = retraining.retrain([], f"turn {turn}")
     assert outcome.state in ("promoted", "kept"), outcome.message
 print(len(registry.versions(name)), "versions")
+"""
+SMALL_BENCHMARK = """
+import sys
+from importlib import import_module
+package, folder = sys.argv[1:]
+sys.path.insert(0, folder)
+from sklearn.datasets import load_diabetes
+from sklearn.ensemble import HistGradientBoostingRegressor
+import tables
+class Shipped(tables.Set):
+    def rows(self):
+        return load_diabetes(as_frame=True).frame.assign(row=range(442))
+peers = {tables.BOOSTED: HistGradientBoostingRegressor(random_state=0)}
+line = tables.measured(package, import_module(f"{package}.models.regressor"), Shipped("x/diabetes", "target"), peers)
+print(*line["losses"])
+print(line["ratio"] < 1.03 and line["to plain"] < 1.03)
 """
 OF_ROWS = ("tests/models/test_contract.py", "tests/serving/test_app.py")  # the project's tests of its own models
 pytestmark = pytest.mark.xdist_group("problems")
@@ -55,6 +71,15 @@ def test_own_rows_are_trained_judged_and_served_without_an_edit(climbed):
     assert "nothing new" in climbed.just("retrain")
     done = climbed.run("uv", "run", "pytest", "-q", *OF_ROWS, "tests/test_data.py")
     assert done.returncode == 0, done.stdout[-4000:]
+
+
+def test_a_small_part_of_the_benchmark_of_quality(climbed, request):
+    if request.node.callspec.params["climbed"] != "regression":
+        pytest.skip("no regressor")
+    folder = str(ROOT / "benchmarks" / "quality")
+    done = climbed.run("uv", "run", "python", "-c", SMALL_BENCHMARK, climbed.package, folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["naive linear boosted plain mean template", "True"]
 
 
 def test_a_pretrained_network_is_run_where_its_library_is(climbed, request):
