@@ -114,6 +114,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for name in ("direct_forecasts", "former_seasons", "seasons", "simple_forecasts"):
         shutil.copy(source / "features" / f"{name}.py", package / "features")
     shutil.copy(source / "models" / "image_classifier.py", package / "models")
+    shutil.copy(source / "features" / "backbones.py", package / "features")
     shutil.copy(source / "datasets" / "images.py", package / "datasets")
     shutil.copy(TREE / "data" / "sample" / "employment.forecasting.csv", made / "data" / "sample" / "employment.csv")
     shutil.copy(TREE / "data" / "sample" / "digits.image-classification.zip", made / "data" / "sample" / "digits.zip")
