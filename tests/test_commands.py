@@ -16,7 +16,17 @@ from projects import HIGHEST, LEVELS, LOWEST, Project, ask, eventually, free_por
 
 COMMANDS = {
     "data-centric": {"check", "data", "explore", "upgrade", "preview"},
-    "model-centric": {"train", "evaluate", "promote", "rollback", "withdraw", "predict", "serve", "recover"},
+    "model-centric": {
+        "train",
+        "evaluate",
+        "promote",
+        "rollback",
+        "withdraw",
+        "predict",
+        "forecast",
+        "serve",
+        "recover",
+    },
     "pipeline-centric": {"retrain", "up", "history", "lineage", "restore", "clean"},
 }
 LOADED = """

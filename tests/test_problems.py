@@ -69,6 +69,9 @@ def climbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_own_rows_are_trained_judged_and_served_without_an_edit(climbed):
     assert "serves" in climbed.just("retrain")
     assert "nothing new" in climbed.just("retrain")
+    if climbed.models == ["forecaster"]:
+        asked = climbed.run("uv", "run", "just", "forecast", "next.csv", "2")
+        assert "needs 'holiday' at the times to come" in asked.stderr
     done = climbed.run("uv", "run", "pytest", "-q", *OF_ROWS, "tests/test_data.py")
     assert done.returncode == 0, done.stdout[-4000:]
 

@@ -52,9 +52,14 @@ def served(model):
     return loading.load_served(model.name, versions.champion(model.name))
 
 
+def ask_next(model, periods=None):
+    """Return requests for the next periods, with what the table's newest row says in the further columns."""
+    return served(model).future_requests(periods, **model.table.rows().iloc[-1].to_dict())
+
+
 def first_forecast(model):
     """Return the first time that the champion can be asked for."""
-    return served(model).future_requests()[model.table.time].min()
+    return ask_next(model)[model.table.time].min()
 
 
 def test_what_serves_was_fitted_on_all_rows_and_what_was_judged_is_kept(refitted):
@@ -66,7 +71,7 @@ def test_what_serves_was_fitted_on_all_rows_and_what_was_judged_is_kept(refitted
 
 def test_a_forecaster_is_asked_about_the_time_after_the_newest_row(forecaster):
     newest = forecaster.table.rows()[forecaster.table.time].max()
-    asked = served(forecaster).future_requests(1)
+    asked = ask_next(forecaster, 1)
 
     assert asked[forecaster.table.time].min() > newest.tz_localize(None)
     assert np.isfinite(served(forecaster).predict(asked)["prediction"]).all()

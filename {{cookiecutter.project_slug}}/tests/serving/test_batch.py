@@ -115,6 +115,9 @@ def test_the_next_periods_of_every_series_come_in_one_command(model, command, tm
     if not modules.optional(model.module, "future_requests"):
         assert "forecasts no series" in command("forecast", tmp_path / "out.csv", model.name, status=1)
         return
+    if model.table.features:
+        assert "at the times to come" in command("forecast", tmp_path / "out.csv", model.name, status=1)
+        return
     said = command("forecast", tmp_path / "out.csv", "--periods", "2", model.name)
     found = pd.read_csv(tmp_path / "out.csv", parse_dates=[model.table.time])
     series = found[model.table.group].nunique() if model.table.group else 1

@@ -57,11 +57,15 @@ class LoadedVersion:
         with self._bad_rows():
             return self.module.predict(self.estimator, rows)
 
-    def future_requests(self, periods: int | None = None) -> pd.DataFrame:
-        """Return a request for each series it knows and each of the next periods, by default all it can forecast.
+    def future_requests(self, periods: int | None = None, **known: Any) -> pd.DataFrame:
+        """Return a request for each series it knows and each of the next periods.
+
+        Args:
+            periods: How many; by default all that it can forecast.
+            known: Values of the further columns that it needs.
 
         Raises:
-            BadRows: It forecasts nothing, or not so many periods, or needs columns whose values to come it cannot know.
+            BadRows: It forecasts nothing, or not so many periods, or needs a column that is not given.
         """
         own = optional(self.module, "future_requests")
         if not own:
@@ -69,6 +73,12 @@ class LoadedVersion:
                 f"{self.model} version {self.number} forecasts no series: ask it with rows, by `just predict`"
             )
         requests = own(self.estimator, periods)
+        needed = [column.name for column in self.signature.inputs if not column.optional]
+        if unknown := [name for name in needed if name not in {*requests, *known}]:
+            raise BadRows(
+                f"{self.model} needs {unknown[0]!r} at the times to come: ask with rows that say it, by `just predict`"
+            )
+        requests = requests.assign(**{name: known[name] for name in needed if name not in requests})
         kinds = {column.name: column.kind for column in self.signature.inputs}
         numbers = [name for name in requests if kinds.get(name) == "number"]  # the names of series are texts
         return self.signature.typed(requests.assign(**{name: pd.to_numeric(requests[name]) for name in numbers}))

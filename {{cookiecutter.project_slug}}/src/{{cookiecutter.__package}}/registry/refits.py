@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def update_champion(model: "Model") -> str:
         if not (update := optional(served.module, "update")):
             return ""
         newer = replace(fitted, estimator=update(fitted.estimator, rows, model.table))
-        _check_forecasts(served, newer)
+        _check_forecasts(served, newer, rows.iloc[-1].to_dict())
     except Refused as reason:
         return f"version {version.number} serves on with the rows it knows: {reason}"
     with TemporaryDirectory() as scratch:
@@ -106,11 +106,14 @@ def _record(model: "Model", number: str, folder: Path, rows: str) -> str:
     return digest
 
 
-def _check_forecasts(served: LoadedVersion, newer: LoadedVersion) -> None:
-    """Raise Refused if what the updated model forecasts is not finite, or far from what it was in size."""
+def _check_forecasts(served: LoadedVersion, newer: LoadedVersion, known: dict[str, Any]) -> None:
+    """Raise Refused if what the updated model forecasts is not finite, or far from what it was in size.
+
+    Further columns that the model needs are taken as they are `known` of one row, for both.
+    """
     sizes = []
     for each in (served, newer):
-        found = each.predict(each.future_requests())
+        found = each.predict(each.future_requests(**known))
         if not is_finite(found).all():
             raise Refused("the newest rows make its forecasts missing or infinite")
         sizes.append(float(np.median(np.abs(found["prediction"]))))
