@@ -1,13 +1,10 @@
 """Schedule the retrain with Prefect, and run all servers of this machine together."""
 
-import _thread
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from contextlib import suppress
 from typing import Annotated
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -49,29 +46,34 @@ def retrain(model: str = "", reason: str = "schedule") -> list[str]:
     return [f"{outcome.model}: {outcome.message}" for outcome in outcomes]
 
 
-def up(port: int) -> None:
-    """Run server, schedule and service until stopped by a signal, or until one of them ends; end what this started.
+def schedule() -> None:
+    """Retrain as scheduled until stopped; flow runs started by hand wait for the one that runs."""
+    retrain.serve(name="nightly", cron=from_environment(Settings).retrain_cron, global_limit=1)
 
-    What is started runs in sessions of its own: a signal reaches this process alone, which ends the schedule first.
+
+def up(port: int) -> None:
+    """Run server, service and schedule until stopped by a signal, or until one of them ends; end what this started.
+
+    Each runs in a session of its own: a signal reaches this process alone, which ends the schedule first.
     """
     settings, host, started = from_environment(Settings), from_environment(ServiceSettings).serve_host, {}
     check_port(host, port)
     for number in STOPPED_BY:
         signal.signal(number, signal.default_int_handler)
     try:
-        with suppress(KeyboardInterrupt):  # Prefect takes it for the end of the schedule, and returns
-            if not answers(f"{settings.prefect_api_url}/health"):
-                place = urlsplit(settings.prefect_api_url)
-                where = ["--host", place.hostname, "--port", str(place.port or 4200)]
-                started["Prefect's server"] = _start("-m", "prefect", "server", "start", *where)
-                _wait_for(f"{settings.prefect_api_url}/health", started)
-            started["the service"] = _start("-m", __package__, "serve", str(port))
-            _wait_for(f"{address(host, port)}/health", started)
-            threading.Thread(target=_stop_with, args=(started,), daemon=True).start()
-            server = settings.prefect_api_url.removesuffix("/api")
-            print(f"Prefect: {server}  service: {address(host, port)}", flush=True)
-            retrain.serve(name="nightly", cron=settings.retrain_cron, global_limit=1)
-        _refuse_ended(started)
+        if not answers(f"{settings.prefect_api_url}/health"):
+            place = urlsplit(settings.prefect_api_url)
+            where = ["--host", place.hostname, "--port", str(place.port or 4200)]
+            started["Prefect's server"] = _start("-m", "prefect", "server", "start", *where)
+            _wait_for(f"{settings.prefect_api_url}/health", started)
+        started["the service"] = _start("-m", __package__, "serve", str(port))
+        _wait_for(f"{address(host, port)}/health", started)
+        started["the schedule"] = _start("-c", f"from {__package__} import flows; flows.schedule()")
+        print(f"Prefect: {settings.prefect_api_url.removesuffix('/api')}  service: {address(host, port)}", flush=True)
+        while True:
+            _refuse_ended(started)
+            time.sleep(0.5)
+    except KeyboardInterrupt:
         print("stopping", flush=True)
     finally:
         _end(list(started.values()))
@@ -90,13 +92,6 @@ def _wait_for(health: str, started: dict[str, subprocess.Popen]) -> None:
             raise Refused(f"{list(started)[-1]} did not start within {WAIT} seconds: see what it printed above")
         time.sleep(0.2)
     _refuse_ended(started)  # something else answered at its address
-
-
-def _stop_with(started: dict[str, subprocess.Popen]) -> None:
-    """Stop this process, as Ctrl-C does, once anything that was started has ended."""
-    while all(process.poll() is None for process in started.values()):
-        time.sleep(0.5)
-    _thread.interrupt_main()
 
 
 def _refuse_ended(started: dict[str, subprocess.Popen]) -> None:
