@@ -69,7 +69,7 @@ def section(package: str, names: list[str]) -> str:
 def measured(each: Set, package: str, before: ModuleType | None) -> Measured:
     """Fit and score all methods on one set."""
     module = import_module(f"{package}.models.forecaster")
-    rows = each.load()
+    rows = each.load().reset_index(drop=True)
     params = module.Params(horizon=each.horizon, level=LEVEL, gaps=each.gaps)
     table, held = declared(rows, package), held_out(each, rows, package)
     asked = module.prediction_requests(rows, held, table, params)
