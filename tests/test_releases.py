@@ -212,21 +212,13 @@ EDITS = {
         problems=TABULAR,
         releases=FLAT,
     ),
-    "a default with bounds": Edit(
-        f"{SOURCE}/models/{{model}}.py",
-        "    rounds: PositiveInt = 100",
-        "    rounds: PositiveInt = 150",
-        level=MIDDLE,
-        problems=("forecasting",),
-        releases=("0.3.0",),
-    ),
     "a default with bounds that the template changed": Edit(
         f"{SOURCE}/models/{{model}}.py",
         "    rounds: PositiveInt = 100",
         "    rounds: PositiveInt = 150",
         conflicts=("0.3.0",),
         level=MIDDLE,
-        problems=("classification", "regression"),
+        problems=TABULAR,
         releases=("0.3.0",),
     ),
     # files that moved
