@@ -1,5 +1,6 @@
 """Sources become snapshots that are verified by their hash, and a bad source changes nothing."""
 
+import os
 import re
 import sqlite3
 import sys
@@ -56,6 +57,75 @@ def test_the_same_content_changes_nothing(root):
 
     assert take(root) == []
     assert (root / "data" / "catalog.lock").read_bytes() == before
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of the sources that were read, one for each time."""
+    names, read = [], catalog.read_source
+    monkeypatch.setattr(catalog, "read_source", lambda source, root: names.append(source.name) or read(source, root))
+    monkeypatch.setattr(readers, "RECENT", 0)
+    return names
+
+
+def test_a_file_that_has_not_changed_is_read_once(root, reads):
+    assert [take(root), take(root), take(root)] == [["shops"], [], []]
+    assert reads == ["shops"]
+
+
+def test_a_folder_that_has_not_changed_is_read_once(root, reads):
+    (root / "photos" / "a").mkdir(parents=True)
+    (root / "photos" / "a" / "1.txt").write_bytes(b"one")
+    describe(root, {"folder": "photos"})
+    assert [take(root), take(root), reads] == [["shops"], [], ["shops"]]
+
+    (root / "photos" / "a" / "2.txt").write_bytes(b"two")
+    assert take(root) == ["shops"]
+
+
+@pytest.mark.parametrize("times", ["kept", "new"])
+def test_a_file_of_other_content_is_read_again(root, reads, times):
+    """Also one of the same size that is given the times of the former."""
+    take(root)
+    before = (root / "shops.csv").stat()
+    part = root / "part"
+    part.write_bytes((root / "shops.csv").read_bytes().replace(b"2.5", b"9.5"))
+    if times == "kept":
+        os.utime(part, ns=(before.st_atime_ns, before.st_mtime_ns))
+    part.replace(root / "shops.csv")
+
+    assert take(root) == ["shops"]
+    assert catalog.read("shops", root)["sales"].tolist()[0] == 9.5
+
+
+def test_a_file_that_was_written_just_now_is_read_again(root, reads, monkeypatch):
+    """Within a tick of the clock it may change again without another time."""
+    monkeypatch.setattr(readers, "RECENT", 3600)
+    assert [take(root), take(root), reads] == [["shops"], [], ["shops", "shops"]]
+
+
+@pytest.mark.parametrize("change", ["lost", "cut", "unlocked"])
+def test_a_file_is_read_again_where_its_snapshot_is_not_here(root, reads, change):
+    take(root)
+    [path] = root.glob("data/raw/shops/*.parquet")
+    if change == "unlocked":
+        catalog.write_lock({}, root)
+    else:
+        path.unlink() if change == "lost" else path.write_bytes(path.read_bytes()[:-4])
+
+    assert take(root) == (["shops"] if change == "unlocked" else [])
+    assert reads == ["shops", "shops"]
+    assert len(catalog.read("shops", root)) == 3
+
+
+def test_a_database_is_always_read(root, reads, monkeypatch):
+    with sqlite3.connect(root / "shop.db") as database:
+        pd.read_csv(root / "shops.csv").to_sql("shops", database, index=False)
+    (root / "shops.sql").write_text("select shop, sales from shops order by shop", encoding="utf-8")
+    describe(root, {"sql": "shops.sql", "database": "SHOP_URL"})
+    monkeypatch.setenv("SHOP_URL", f"sqlite:///{(root / 'shop.db').as_posix()}")
+
+    assert [take(root), take(root), reads] == [["shops"], [], ["shops", "shops"]]
 
 
 def test_columns_that_hold_lists_are_named(root):

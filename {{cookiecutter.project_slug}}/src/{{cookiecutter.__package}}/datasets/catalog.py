@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from .. import ROOT, Refused, atomic_write, first_line, validated
-from .readers import Source, missing_variable, read_source
+from .readers import Source, file_state, missing_variable, read_source
 
 BATCH = 100_000  # rows hashed at a time
+STATES = "data/.states.json"  # of the files that were read last, on this machine only
 ADVICE = "bring it back from where the team keeps it, or delete it and run `uv run just data`"
 _candidates: ContextVar[dict | None] = ContextVar("candidates", default=None)
 
@@ -44,10 +45,10 @@ def _source(name: str, entry: dict) -> Source:
 
 @contextmanager
 def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
-    """Read every source; inside the block `read` gives the new rows.
+    """Read every source that may have changed; inside the block `read` gives the new rows.
 
-    The lock file is written only when the block ends without an error, so a failed check leaves the version of the
-    data and the snapshots as they were.
+    Files that are as they were when they were read last are not read again. The lock file is written only when the
+    block ends without an error, so a failed check leaves the version of the data and the snapshots as they were.
 
     Args:
         root: The project's folder.
@@ -56,10 +57,17 @@ def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
     Yields:
         The names of the sources whose content changed.
     """
-    lock, made = locked(root), []
+    lock, made, states, known = locked(root), [], {}, _read_states(root)
     token = _candidates.set(None)
+    candidates = {}
     try:
-        candidates = {source.name: _snapshot(source, lock.get(source.name), root, made) for source in sources(root)}
+        for source in sources(root):
+            name, state = source.name, file_state(source, root)
+            if not _is_known(name, state, known, lock, root):
+                candidates[name] = _snapshot(source, lock.get(name), root, made)
+            else:
+                candidates[name] = lock[name]
+            states[name] = [state, candidates[name]["sha256"]]
         _candidates.set(candidates)
         yield [name for name, entry in candidates.items() if lock.get(name, {}).get("sha256") != entry["sha256"]]
     except BaseException:
@@ -70,6 +78,8 @@ def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
         _candidates.reset(token)
     if keep and candidates != lock:
         write_lock(candidates, root)
+    if keep and states != known:
+        _write_states(states, root)
 
 
 def read(name: str, root: Path = ROOT) -> pd.DataFrame:
@@ -150,6 +160,28 @@ def is_whole(path: Path) -> bool:
         return content_hash(pq.read_table(path))[:16] == path.stem
     except (OSError, pa.ArrowException):
         return False
+
+
+def _is_known(name: str, state: str, known: dict, lock: dict[str, dict], root: Path) -> bool:
+    """Return whether the files of a source are as they were when the snapshot in the lock was read from them."""
+    before = lock.get(name)
+    if not state or not before or known.get(name) != [state, before["sha256"]]:
+        return False
+    return _rows_in(snapshot_path(name, before["sha256"], root)) == before.get("rows", -1)
+
+
+def _read_states(root: Path) -> dict[str, list[str]]:
+    """Return, by source, the state of its files when they were last read, and the hash of what they held."""
+    try:
+        states = json.loads((root / STATES).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return states if isinstance(states, dict) else {}
+
+
+def _write_states(states: dict[str, list[str]], root: Path) -> None:
+    with atomic_write(root / STATES) as path:
+        path.write_text(json.dumps(states, indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
 def _rows_in(path: Path) -> int | None:

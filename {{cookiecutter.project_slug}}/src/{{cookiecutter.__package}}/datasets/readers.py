@@ -2,8 +2,10 @@
 
 import lzma
 import os
+import time
 import zipfile
 import zlib
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from .. import Refused, first_line
 
 BATCH = 100_000  # rows read from a database at a time
+RECENT = 2.0  # seconds within which a file may change again without another time
 UNZIPPED, RATIO = 4_000_000_000, 100  # bytes that a zip may unpack to, and how many times its packed size ...
 SMALL = 100_000_000  # ... unless it is smaller than this
 BROKEN = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)  # of zips
@@ -80,6 +83,26 @@ def read_source(source: Source, root: Path) -> pa.Table:
     if table.num_rows == 0:
         raise Refused(f"source {source.name} is empty: {source.location} gave no row")
     return table
+
+
+def file_state(source: Source, root: Path) -> str:
+    """Return a text that changes whenever a source of local files may, without reading them.
+
+    It is made of path, size, times and inode of each file, and of what reads them. It is empty where only reading the
+    source tells: a query, a place elsewhere, or files that were written so lately that they may change unnoticed.
+    """
+    if source.sql or "://" in source.location:
+        return ""
+    path = root / source.location
+    files = [Path(folder) / name for folder, _, names in os.walk(path, followlinks=True) for name in names] or [path]
+    try:
+        facts = {str(file): file.stat() for file in [Path(__file__), *sorted(files)]}
+    except OSError:  # reading says why
+        return ""
+    if max(max(fact.st_mtime, fact.st_ctime) for fact in facts.values()) > time.time() - RECENT:
+        return ""
+    lines = [(name, f.st_size, f.st_mtime_ns, f.st_ctime_ns, f.st_ino) for name, f in facts.items()]
+    return sha256(repr([pd.__version__, pa.__version__, source.location, lines]).encode()).hexdigest()
 
 
 def missing_variable(source: Source) -> str:
