@@ -10,7 +10,8 @@ import threading
 import time
 from contextlib import contextmanager
 from importlib import import_module
-from urllib.request import urlopen
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
@@ -143,6 +144,18 @@ def test_what_is_in_work_is_bounded_and_freed_again(trained, path, body, monkeyp
             assert " 200 " in answered(connection)
         first.sendall(whole)
         assert " 200 " in answered(first)
+
+
+def test_a_client_that_sends_all_before_it_listens_gets_the_refusal(trained, path, monkeypatch):
+    monkeypatch.setattr(protection, "MAX_BYTES_IN_WORK", 100)
+    request = Request("http://127.0.0.1", bytes(9_000_000), {"Content-Type": "application/json"})
+    with serving() as port:
+        request.full_url = f"http://127.0.0.1:{port}{path}"
+        with pytest.raises(HTTPError) as refused:
+            urlopen(request, timeout=30)
+
+    assert refused.value.code == 503
+    assert refused.value.headers["Retry-After"] == "1"
 
 
 def test_rows_in_work_are_bounded(trained, path, body, monkeypatch):

@@ -63,16 +63,16 @@ class Guard:
         """Pass a request on, or answer why not."""
         if scope["type"] != "http" or scope["path"] in OPEN:
             return await self.app(scope, receive, send)
-        body = bytearray()
+        headers, body = Headers(scope=scope), bytearray()
         try:
-            self.check_key(Headers(scope=scope))
+            self.check_key(headers)
             if scope["path"].startswith("/models/"):
-                await self.read(receive, body, Headers(scope=scope))
+                await self.read(receive, body, headers)
                 receive = replayed(bytes(body), receive)
             await self.app(scope, receive, send)
         except HTTPException as refusal:
-            headers = {"Connection": "close"} | (refusal.headers or {})  # the rest of the body is not read
-            await JSONResponse({"detail": refusal.detail}, refusal.status_code, headers)(scope, receive, send)
+            closing = {"Connection": "close"} | (refusal.headers or {})
+            await JSONResponse({"detail": refusal.detail}, refusal.status_code, closing)(scope, receive, send)
         finally:
             self.bytes.release(len(body))
 
@@ -82,24 +82,42 @@ class Guard:
             raise HTTPException(401, "send the key in X-API-Key")
 
     async def read(self, receive: Receive, body: bytearray, headers: Headers) -> None:
-        """Append to `body` what arrives until it is whole; the headers can only make it be refused earlier."""
-        too_large = HTTPException(413, f"a body may have at most {MAX_BYTES} bytes")
+        """Append to `body` what arrives until it is whole; the headers can only make it be refused earlier.
+
+        What is refused is read on for a while and dropped: many clients read no answer before they have sent all.
+        """
         declared = headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > MAX_BYTES:
-            raise too_large
+        refusal = too_large() if declared.isdigit() and int(declared) > MAX_BYTES else None
+        arrived, more = 0, True
         try:
             async with asyncio.timeout(READ_SECONDS):
-                while True:
+                while more and arrived <= 2 * MAX_BYTES:
                     message = await receive()
-                    part = message.get("body", b"")
-                    if len(body) + len(part) > MAX_BYTES:
-                        raise too_large
-                    self.bytes.take(len(part))
-                    body += part
-                    if not message.get("more_body", False):
-                        return
-        except TimeoutError as error:
-            raise HTTPException(408, f"the request did not arrive within {READ_SECONDS} seconds") from error
+                    part, more = message.get("body", b""), message.get("more_body", False)
+                    arrived += len(part)
+                    refusal = refusal or self.keep(part, body)
+        except TimeoutError:
+            refusal = refusal or HTTPException(408, f"the request did not arrive within {READ_SECONDS} seconds")
+        if refusal:
+            raise refusal
+
+    def keep(self, part: bytes, body: bytearray) -> HTTPException | None:
+        """Append a part to the body; if that is too much, drop both and return the refusal."""
+        try:
+            if len(body) + len(part) > MAX_BYTES:
+                raise too_large()
+            self.bytes.take(len(part))
+            body += part
+        except HTTPException as refusal:
+            self.bytes.release(len(body))
+            body.clear()
+            return refusal
+        return None
+
+
+def too_large() -> HTTPException:
+    """Return the refusal of a body that is too long."""
+    return HTTPException(413, f"a body may have at most {MAX_BYTES} bytes")
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
