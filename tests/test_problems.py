@@ -114,7 +114,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     params += "  second:\n    module: classifier\n    target: large\n    leaves: 4\n"
     source = TREE / "src" / "{{cookiecutter.__package}}"
     shutil.copy(source / "models" / "forecaster.py", package / "models")
-    for name in ("direct_forecasts", "former_seasons", "seasons", "simple_forecasts"):
+    for name in ("direct_forecasts", "forecast_plots", "former_seasons", "seasons", "simple_forecasts"):
         shutil.copy(source / "features" / f"{name}.py", package / "features")
     shutil.copy(source / "models" / "image_classifier.py", package / "models")
     shutil.copy(source / "features" / "backbones.py", package / "features")

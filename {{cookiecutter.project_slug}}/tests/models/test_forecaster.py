@@ -301,3 +301,29 @@ def test_where_histories_would_be_too_many_whole_origins_are_left_out(monkeypatc
 def test_what_forecasters_of_release_0_3_took_from_seasons_is_still_there():
     with pytest.warns(FutureWarning, match="filled is removed in 0.6"):
         np.testing.assert_array_equal(seasons.filled(np.array([np.nan, 1.0, np.nan, 3.0])), [1, 1, 2, 3])
+
+
+def test_the_report_shows_the_best_and_the_worst_series_and_the_coverage_that_was_wanted():
+    table, model, requests = prepared(series(count=30), forecaster.Params(rounds=5, level=0.8))
+    predictions = forecaster.predict(model, requests)
+    (lines,) = forecaster.tables(requests, predictions, table).values()
+    figures, steps = forecaster.plots(requests, predictions, table).values()
+
+    own = requests["shop"] == (worst := lines["series"].iloc[-1])
+    errors, lost = (predictions["prediction"] - requests["sold"])[own], forecaster.losses(requests, predictions, table)
+    assert lines["MASE"].is_monotonic_increasing and len(lines) == 21
+    expected = [lost[own].mean(), errors.abs().mean(), errors.mean()]
+    np.testing.assert_allclose(lines[["MASE", "MAE", "bias"]].iloc[-1].tolist(), expected)
+    assert len(figures) == 6 and list(figures)[-1].startswith(worst) and list(figures)[-1].endswith("place 30")
+    (*_, coverage) = steps.values()
+    assert [line.get_ydata()[0] for line in coverage.axes[0].lines][1] == 0.8
+
+
+def test_the_values_before_a_forecast_are_drawn_at_their_own_times():
+    table, model, requests = prepared(series(count=1))
+    (figure,) = next(iter(forecaster.plots(requests, forecaster.predict(model, requests), table).values())).values()
+    drawn = figure.axes[0].lines[0]
+    actual = series(count=1).set_index("month")["sold"]
+
+    np.testing.assert_allclose(drawn.get_ydata(), actual[pd.DatetimeIndex(drawn.get_xdata())])
+    assert pd.Timestamp(drawn.get_xdata()[0]) < requests["history_end"].min()

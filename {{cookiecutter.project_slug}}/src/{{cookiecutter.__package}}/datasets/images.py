@@ -115,10 +115,15 @@ def sheet(contents: Iterable[bytes], words: Iterable[str], across: int = 10) -> 
 
     pairs = list(zip(contents, words, strict=True))
     down = max(1, -(-len(pairs) // across))
-    figure = Figure(figsize=(12, 1.35 * down), layout="constrained")
+    figure = Figure(figsize=(1.2 * across, 1.35 * down), layout="constrained")
     for axis in (axes := figure.subplots(down, across, squeeze=False)).flat:
         axis.set_axis_off()
     for axis, (content, title) in zip(axes.flat, pairs, strict=False):
         axis.imshow(pixels(content, min(96, max(size(content)))))
-        axis.set_title(title, fontsize=8)
+        axis.set_title(str(title)[: 120 // across], fontsize=8)
     return figure
+
+
+def thumbnails(contents: Iterable[bytes], captions: Iterable[str]) -> dict[str, "Figure"]:
+    """Return a small figure of each image by its caption."""
+    return {caption: sheet([content], [""], across=1) for content, caption in zip(contents, captions, strict=True)}

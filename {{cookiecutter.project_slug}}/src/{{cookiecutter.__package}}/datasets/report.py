@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from .table import Table, is_holdout
 
 REPORT = ROOT / "reports" / "data.html"
 SHOWN = 30  # columns with a plot; the profile lists all of them
+WIDE = 8  # inches from which on a figure may be scrolled sideways on a small screen
 CELL = 200  # characters of a value shown in a table
 
 matplotlib.rcParams["text.parse_math"] = False  # a $ in the data is a $
@@ -26,14 +27,24 @@ matplotlib.rcParams["text.parse_math"] = False  # a $ in the data is a $
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page: a title with a state, a paragraph, figures by title, and a table."""
+    """A part of a page: a title with a state, a paragraph, figures by title, and a table.
+
+    Attributes:
+        good: Whether the state is good or bad; None if that is open.
+        figures: By title, a figure or several small ones by their captions.
+    """
 
     title: str = ""
     state: str = ""
-    good: bool = True
+    good: bool | None = True
     text: str = ""
-    figures: dict[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, Figure | dict[str, Figure]] = field(default_factory=dict)
     table: pd.DataFrame | None = None
+
+    @property
+    def colour(self) -> str:
+        """The class of the state in the page's style."""
+        return {True: "good", False: "bad", None: "open"}[self.good]
 
 
 def write_page(path: Path, title: str, sections: Iterable[Section]) -> None:
@@ -41,6 +52,7 @@ def write_page(path: Path, title: str, sections: Iterable[Section]) -> None:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, line_statement_prefix="%%")
     environment.filters |= {"png": png, "cell": cell}
+    environment.tests["wide"] = lambda figure: figure.get_figwidth() > WIDE
     page = environment.get_template("page.html").render(title=title, sections=list(sections))
     with atomic_write(path) as part:
         part.write_text(page, encoding="utf-8")
@@ -54,10 +66,17 @@ def png(figure: Figure) -> str:
 
 
 def cell(value: Any) -> str:
-    """Return a value as the text of a table's cell: four significant digits for floats, nothing for missing ones."""
+    """Return a value as a cell's text: four significant digits for floats, days without a time, nothing if missing."""
     if not isinstance(value, bytes | list | tuple | dict) and pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
-    return (f"{value:.4g}" if isinstance(value, float) else str(value))[:CELL]
+    if isinstance(value, pd.Timestamp) and value == value.normalize():
+        return str(value.date())
+    return (number(value) if isinstance(value, float) else str(value))[:CELL]
+
+
+def number(value: float) -> str:
+    """Return a number with four significant digits, whole and in thousands from 10,000 on."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def table_section(table: Table, rows: pd.DataFrame) -> Section:
@@ -65,7 +84,7 @@ def table_section(table: Table, rows: pd.DataFrame) -> Section:
     held = is_holdout(table, rows)
     split_by = table.time or table.group or " and ".join(table.keys)
     shown = [name for name in [table.target, *table.features] if not _is_files(rows[name])][:SHOWN]
-    figures = {f"Distributions of the columns of {table.name}": histograms(rows[shown], held)}
+    figures = {"Training rows (blue) and held-out rows (orange)": histograms(rows[shown], held)}
     text = f"{len(rows):,} rows; {held.sum():,} held out by {split_by}; target {table.target}."
     more = table.plots(rows) if table.plots else {}
     return Section(table.name, "all checks hold", text=text, figures=figures | more, table=profile(rows))
@@ -93,21 +112,16 @@ def profile(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def histograms(rows: pd.DataFrame, held: pd.Series) -> Figure:
-    """Return a small plot per column: shares of the training rows in blue, of the held-out rows in orange."""
-    across = 4
-    down = -(-rows.shape[1] // across)
-    figure = Figure(figsize=(12, 1.9 * down), layout="constrained")
-    axes = figure.subplots(down, across, squeeze=False)
-    for axis in axes.flat[rows.shape[1] :]:
-        axis.set_axis_off()
-    for axis, (name, column) in zip(axes.flat, rows.items(), strict=False):
-        axis.set_title(str(name)[:32], fontsize=9)
+def histograms(rows: pd.DataFrame, held: pd.Series) -> dict[str, Figure]:
+    """Return a small plot per column, by its name: shares of the training rows and of the held-out rows."""
+    figures = {}
+    for name, column in rows.items():
+        figures[str(name)] = figure = Figure(figsize=(3.1, 1.8), layout="constrained")
+        axis = figure.subplots()
         axis.tick_params(labelsize=7)
         axis.set_yticks([])
         draw_column(axis, column, held)
-    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper right", ncols=2, fontsize=9)
-    return figure
+    return figures
 
 
 def draw_column(axis: Axes, column: pd.Series, held: pd.Series) -> None:
@@ -124,7 +138,7 @@ def draw_column(axis: Axes, column: pd.Series, held: pd.Series) -> None:
         shares = side.value_counts(normalize=True).reindex(names).fillna(0)
         axis.bar([i + 0.4 * place for i in range(len(names))], shares, width=0.4, label=label)
     axis.set_xticks([i + 0.2 for i in range(len(names))], [str(name)[:14] for name in names])
-    axis.tick_params(axis="x", rotation=30 if len(names) > 3 else 0)
+    axis.tick_params(axis="x", rotation=90 if len(names) > 3 else 0)
 
 
 def _is_files(column: pd.Series) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import BadRows, Refused
 from ..datasets.table import Table
-from . import former_seasons
+from . import forecast_plots, former_seasons
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,10 +23,10 @@ SEASONS = {  # pandas frequency, coarsest first: season length in steps
 LONG_SEASONS = {"h": 168, "30min": 336, "15min": 672, "5min": 288, "min": 1440}  # a second season: the week, or the day
 HISTORY, END = "history", "history_end"  # inputs besides the table's columns: values, and the time of the last one
 SCALE, STEP = "naive_error", "steps_ahead"  # added to held-out rows for losses, metrics and plots
+LEVEL = "interval_level"  # added likewise: the nominal coverage, if the parameters have a level
 MIN_HISTORY = 3  # values that a history must have
 MAX_STEPS = 100_000  # between the earliest and the latest time of one prediction
 MAX_VALUES = 40_000_000  # of all histories in the requests for held-out rows: 0.3 GB
-SHOWN = 12  # series plotted
 
 
 @dataclass(frozen=True)
@@ -234,13 +234,13 @@ def prediction_requests(rows: pd.DataFrame, held: pd.Series, table: Table, param
 
     Returns:
         The rows with `history` (an array of floats, NaN in gaps), `history_end` (time of its last value), `naive_error`
-        (unit of the target) and `steps_ahead` (1 to horizon).
+        (unit of the target), `steps_ahead` (1 to horizon) and `interval_level`.
 
     Raises:
         Refused: The table has a column of one of these names, or no regular frequency.
     """
     frequency = Frequency.of(rows[~held] if (~held).any() else rows, table, params)
-    if clash := {HISTORY, END, SCALE, STEP} & set(rows):
+    if clash := {HISTORY, END, SCALE, STEP, LEVEL} & set(rows):
         raise Refused(f"table {table.name} has a column {min(clash)!r}, a name the forecaster adds: rename the column")
     times, _, values, places = panel(rows, table, frequency.frequency, getattr(params, "gaps", "missing"))
     known = ~held.to_numpy()
@@ -257,6 +257,8 @@ def prediction_requests(rows: pd.DataFrame, held: pd.Series, table: Table, param
     scales = np.array([_scale(each, last, frequency.season_length) for each in values.T])
     asked = rows.iloc[places[at, series]].assign(**{END: times[origins], SCALE: scales[series], STEP: at - origins})
     asked[HISTORY] = pd.Series([histories[pair] for pair in which], asked.index, object)
+    if hasattr(params, "level"):
+        asked[LEVEL] = float(params.level)
     return asked.sort_index()
 
 
@@ -300,38 +302,31 @@ def _errors(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> np.n
     return predictions["prediction"].to_numpy() - rows[table.target].to_numpy(float)
 
 
-def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, "Figure"]:
-    """Return figures of the first series with their forecasts, and of error and coverage by steps ahead."""
-    from matplotlib.figure import Figure  # only reports plot: the service must not load it
-
-    truth = rows[table.target].to_numpy(float)
-    inside = predictions["low"].le(truth) & predictions["high"].ge(truth)
-    scores = pd.DataFrame({"mase": losses(rows, predictions, table), "inside": inside}, rows.index)
-    series = names(rows, table)
-    shown = list(dict.fromkeys(series))[:SHOWN]
-    height = -(-len(shown) // 3)
-    figure = Figure(figsize=(12, 2.3 * height), layout="constrained")
-    for axis, name in zip(figure.subplots(height, 3, squeeze=False).flat, shown, strict=False):
-        _plot_series(axis, rows[series == name], predictions, table)
-        axis.set_title(f"{name}: MASE {scores.loc[series == name, 'mase'].mean():.2f}", fontsize=9)
-    by_step = scores.groupby(rows[STEP]).mean()
-    steps = Figure(figsize=(12, 3), layout="constrained")
-    for axis, (column, title) in zip(steps.subplots(1, 2), {"mase": "MASE", "inside": "coverage"}.items(), strict=True):
-        axis.plot(by_step.index, by_step[column], marker="o")
-        axis.set(xlabel="steps ahead", ylabel=title, ylim=(0, None))
-    return {"Actual values (black) and forecasts from each origin (orange line)": figure, "By steps ahead": steps}
+def loss_units(loss: float, table: Table) -> dict[str, float]:
+    """Return a mean loss by the name of its unit."""
+    return {"MASE": loss}
 
 
-def _plot_series(axis: Any, rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> None:
-    """Plot one series: its first history, actual values, forecasts, intervals and origins."""
-    own = rows.assign(at=naive(rows[table.time]), end=naive(rows[END])).sort_values("at")
-    first = own.iloc[0]
-    before = first["end"] - own["at"].diff().min() * np.arange(len(first[HISTORY]))[::-1]
-    axis.plot(before, first[HISTORY], color="grey", linewidth=1)
-    axis.plot(own["at"], own[table.target], color="black", linewidth=1, label="actual")
-    for origin, part in own.groupby("end"):
-        found = predictions.loc[part.index]
-        axis.plot(part["at"], found["prediction"], color="C0", label="forecast")
-        axis.fill_between(part["at"], found["low"], found["high"], color="C0", alpha=0.25)
-        axis.axvline(origin, color="C1", linewidth=0.7)
-    axis.tick_params(labelsize=7)
+def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, "Figure | dict[str, Figure]"]:
+    """Return figures of the best, median and worst series, and of error, bias and coverage by steps ahead."""
+    try:
+        frequency = infer_frequency(pd.concat([rows[table.time], rows[END]]).rename(table.time))[0]
+    except Refused:  # too few held-out times
+        frequency = None
+    return forecast_plots.plots(_scored(rows, predictions, table), frequency)
+
+
+def tables(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, pd.DataFrame]:
+    """Return errors, bias and coverage of the best, median and worst series."""
+    return forecast_plots.tables(_scored(rows, predictions, table))
+
+
+def _scored(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Return what `forecast_plots` shows of the held-out rows."""
+    truth = rows[table.target].astype(float)
+    found = pd.DataFrame({"series": names(rows, table), "time": naive(rows[table.time]), "origin": naive(rows[END])})
+    found = found.assign(step=rows[STEP], history=rows[HISTORY], actual=truth, mase=losses(rows, predictions, table))
+    found["bias"] = _errors(rows, predictions, table) / rows[SCALE].to_numpy()
+    found["inside"] = predictions["low"].le(truth) & predictions["high"].ge(truth)
+    found[["prediction", "low", "high"]] = predictions[["prediction", "low", "high"]]
+    return found.assign(level=rows[LEVEL]) if LEVEL in rows else found

@@ -14,6 +14,13 @@ mean is the primary metric, because that is what the gate can resample.
     metrics(rows, predictions, table) -> dict[str, float]
     plots(rows, predictions, table) -> dict[str, Figure]
 
+The report shows more of a module that adds:
+
+    loss_units(loss, table) -> dict[str, float]               a mean loss by the names of its units, gains in the first
+    tables(rows, predictions, table) -> dict[str, DataFrame]  further tables by title
+
+A title of `plots` may also have several small figures, as a dict by their captions.
+
 A model that is asked something else than a row of its table (a forecaster needs the values so far) adds:
 
     prediction_requests(rows, held, table, params) -> DataFrame    the held-out rows as they would have been requested

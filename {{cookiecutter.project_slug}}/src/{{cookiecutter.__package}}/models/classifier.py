@@ -18,6 +18,7 @@ from ..features.blend import Member
 PRIMARY = "log_loss"
 TRUSTED = (*tabular.TRUSTED, *blend.TRUSTED)
 losses, metrics, plots = classes.losses, classes.metrics, classes.plots
+tables, loss_units = classes.tables, classes.loss_units
 
 
 @dataclass(frozen=True)

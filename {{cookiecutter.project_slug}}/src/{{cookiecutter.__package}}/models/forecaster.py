@@ -24,6 +24,7 @@ YEARS = 2  # of training rows from which on the day of the year is learned from
 
 prediction_requests = seasons.prediction_requests
 losses, metrics, plots = seasons.losses, seasons.metrics, seasons.plots
+tables, loss_units = seasons.tables, seasons.loss_units
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ BATCH = 256  # images decoded at a time
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # to choose from
 SIMPLE = 1e-2  # of the baseline
 VALIDATED = 10_000  # images that the strength is chosen on at most
-WORST = 20  # misclassified images plotted
+WORST = 20  # images of the largest losses plotted
 losses, metrics = classes.losses, classes.metrics
+tables, loss_units = classes.tables, classes.loss_units
 
 
 BACKBONES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"gradients": gradients, "pixels": pixels}
@@ -117,14 +118,18 @@ def predict(estimator: Pipeline, rows: pd.DataFrame) -> pd.DataFrame:
     return classes.predicted(estimator.predict_proba(rows), estimator.classes_, rows.index)
 
 
-def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, "Figure"]:
+def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, "dict[str, Figure]"]:
     """Return the figures of a classifier, and the images of the largest losses in descending order."""
-    found = classes.plots(rows, predictions, table)
+    lost, top = losses(rows, predictions, table), predictions.filter(regex=f"^{classes.PREFIX}").max(axis=1).to_numpy()
     truth, guess = classes.labels(rows, table), predictions["prediction"].to_numpy()
-    worst = np.argsort(-losses(rows, predictions, table), kind="stable")[:WORST]
-    words = [f"{truth[i]}, predicted {guess[i]}" for i in worst]
-    found["Images with the largest losses"] = images.sheet(rows[_column(rows, table)].iloc[worst], words)
-    return found
+    worst = np.argsort(-lost, kind="stable")[:WORST]
+    captions = [
+        f"{place}. {truth[i]} ({np.exp(-lost[i]):.2g}), predicted {guess[i]} ({top[i]:.2g})"
+        for place, i in enumerate(worst, 1)
+    ]
+    mistakes = images.thumbnails(rows[_column(rows, table)].iloc[worst], captions)
+    title = "Images with the largest losses: true and predicted class (and their probabilities)"
+    return classes.plots(rows, predictions, table) | {title: mistakes}
 
 
 def _logistic(strength: float) -> Pipeline:

@@ -17,11 +17,16 @@ from ..features import blend, tabular
 from ..features.blend import Member
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PRIMARY = "squared_error"  # the loss that the model minimises; the absolute error would favour the median
 TRUSTED = (*tabular.TRUSTED, *blend.TRUSTED)
 CAUTION = 0.2  # see blend.Recipe; boosted trees cannot follow a trend, and lines not always
+PARTS = 5  # of the held-out rows, by predicted value, for which the report tells error and bias
+DOTS = 3000  # rows plotted, a sample
+HEAVY = 50  # times the median target from which on plots are logarithmic
+LABEL = 30  # characters of the target in a plot
 PENALTIES = np.logspace(-1, 3, 9)  # alphas of the ridge regression, chosen by leave-one-out cross-validation
 
 
@@ -80,23 +85,64 @@ def metrics(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict
     return {name: float(value) for name, value in found.items()}
 
 
-def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, "Figure"]:
-    """Return a figure of actual against predicted values, residuals by prediction, and their histogram."""
+def loss_units(loss: float, table: Table) -> dict[str, float]:
+    """Return a mean loss as squared error, and its root in the target's unit."""
+    return {"squared error": loss, f"RMSE in the unit of {table.target}": float(np.sqrt(loss))}
+
+
+def tables(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, pd.DataFrame]:
+    """Return the sizes of the errors in the target's unit, and error and bias by predicted value."""
+    truth, guess = _truth(rows, table), predictions["prediction"].to_numpy()
+    errors = guess - truth
+    sizes = {"mean error (bias)": errors.mean(), "mean absolute error (MAE)": np.abs(errors).mean()}
+    sizes |= {"root mean squared error (RMSE)": np.sqrt(np.square(errors).mean())}
+    sizes |= {f"{share:.0%} of the errors are at most": np.quantile(np.abs(errors), share) for share in (0.5, 0.9)}
+    sizes |= {"largest error": np.abs(errors).max()}
+    parts = pd.qcut(guess, PARTS, labels=False, duplicates="drop") if np.ptp(guess) > 0 else np.zeros(len(guess), int)
+    found = pd.DataFrame({"guess": guess, "truth": truth, "error": errors, "size": np.abs(errors)}).groupby(parts)
+    lines = {"predicted from": found["guess"].min(), "to": found["guess"].max(), "rows": found.size()}
+    lines |= {f"mean {table.target}": found["truth"].mean(), "bias": found["error"].mean(), "MAE": found["size"].mean()}
+    return {
+        f"Errors in the unit of {table.target}": pd.DataFrame({"error": list(sizes), "value": list(sizes.values())}),
+        "Errors by predicted value": pd.DataFrame(lines),
+    }
+
+
+def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, "dict[str, Figure]"]:
+    """Return figures of actual against predicted values, errors by prediction, and their histogram."""
     from matplotlib.figure import Figure  # only reports plot: the service must not load it
 
     truth, guess = _truth(rows, table), predictions["prediction"].to_numpy()
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    actual, residuals, histogram = figure.subplots(1, 3)
-    actual.scatter(guess, truth, s=12, alpha=0.6)
-    actual.axline((truth.mean(), truth.mean()), slope=1, color="grey", linewidth=1)
-    actual.set(xlabel="predicted", ylabel=f"actual {table.target}")
-    residuals.scatter(guess, truth - guess, s=12, alpha=0.6)
-    residuals.axhline(0, color="grey", linewidth=1)
-    residuals.set(xlabel="predicted", ylabel="actual - predicted")
-    histogram.hist(truth - guess, bins=30)
-    histogram.axvline(0, color="grey", linewidth=1)
-    histogram.set(xlabel="actual - predicted", ylabel="rows")
-    return {"Predictions and errors on held-out rows": figure}
+    errors, target = guess - truth, table.target[:LABEL]
+    figures = [Figure(figsize=(3.75, 3.4), layout="constrained") for _ in range(3)]
+    actual, by_value, histogram = (figure.subplots() for figure in figures)
+    dots = blend.sample(len(truth), DOTS, 0)
+    actual.scatter(guess[dots], truth[dots], s=12, alpha=0.6)
+    actual.plot([guess.min(), guess.max()], [guess.min(), guess.max()], color="grey", ls="--", label="no error")
+    actual.set(xlabel=f"predicted {target}", ylabel=f"actual {target}")
+    by_value.scatter(guess[dots], errors[dots], s=12, alpha=0.6)
+    by_value.axhline(0, color="grey", linestyle="--", label="no error")
+    by_value.set(xlabel=f"predicted {target}", ylabel="predicted - actual")
+    if (middle := np.median(np.abs(truth))) and np.abs(truth).max() > HEAVY * middle:
+        _to_logarithms(actual, middle)
+        _to_logarithms(by_value, middle)
+    histogram.hist(errors, bins=30, range=tuple(np.quantile(errors, [0.005, 0.995])))
+    histogram.axvline(0, color="grey", linestyle="--", label="no error")
+    histogram.axvline(errors.mean(), color="C1", label=f"bias {errors.mean():.4g}")
+    histogram.set(xlabel="predicted - actual", ylabel="rows")
+    for axis in (actual, by_value, histogram):
+        axis.legend(fontsize=8)
+    captions = ("Actual by predicted value", "Errors by predicted value", "The middle 99 % of the errors")
+    return {"Predictions and errors on held-out rows": dict(zip(captions, figures, strict=True))}
+
+
+def _to_logarithms(axes: "Axes", start: float) -> None:
+    """Give a plot logarithmic scales on both sides of 0, linear up to `start`, with a few plain labels."""
+    axes.set_xscale("symlog", linthresh=start)
+    axes.set_yscale("symlog", linthresh=start)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_major_locator().set_params(numticks=5)
+        axis.set_major_formatter("{x:g}")
 
 
 def _naive() -> Member:
