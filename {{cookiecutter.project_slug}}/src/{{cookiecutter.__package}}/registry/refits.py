@@ -31,7 +31,7 @@ from .versions import (
 if TYPE_CHECKING:
     from ..training.contract import Model
 
-JUMP = 10.0  # times by which newer rows may change the forecasts' median size, up or down
+JUMP = 5.0  # times by which newer rows may change the forecasts' median size, up or down
 
 
 def add_refit(model: "Model", number: str) -> str:
