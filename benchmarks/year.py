@@ -95,7 +95,7 @@ def year(rows: pd.DataFrame, season: int, steps: int, times: int) -> None:
             frozen(project)
             before = rows.assign(time=rows["time"].map(dict(zip(moments, moments[season:], strict=False))))
             found = {name: pd.read_csv(made / f"{name}.csv", parse_dates=["time"]) for name in ("served", "frozen")}
-            found["seasonal naive"] = before.rename(columns={"value": "prediction"})
+            found["seasonal naive"] = before.dropna(subset="time").rename(columns={"value": "prediction"})
             errors.append({name: error(forecast, coming, scale) for name, forecast in found.items()})
             print(f"  {moments[cut]:%Y-%m-%d}", {name: round(each, 2) for name, each in errors[-1].items()}, flush=True)
     print(f"  mean of {times}, {promoted} promoted:", pd.DataFrame(errors).mean().round(3).to_dict())
