@@ -89,7 +89,11 @@ def test_a_pretrained_network_is_run_where_its_library_is(climbed, request):
     if request.node.callspec.params["climbed"] != "image-classification":
         pytest.skip("no images")
     done = climbed.run(
-        "uv", "run", "--with", "onnxruntime", *"python -m pytest -q tests/models/test_images.py -k network".split()
+        "uv",
+        "run",
+        "--with",
+        "onnxruntime",
+        *["python", "-m", "pytest", "-q", "tests/models/test_images.py", "-k", "network"],
     )
     assert done.returncode == 0, done.stdout[-4000:]
     assert "skipped" not in done.stdout
