@@ -11,6 +11,8 @@ from typing import Any
 from record import STATE
 
 LEVEL = "maturity_level"  # the one question whose answers include those before them
+PROBLEM = "problem"
+ALSO = "_also"  # the one answer that no question asks for: other problems whose modules come too
 
 # Modules a generated project imports: a package of its own by such a name would hide them.
 TAKEN_PACKAGES = {
@@ -24,7 +26,13 @@ TAKEN_PACKAGES = {
 
 def public_answers(context: dict[str, Any]) -> dict[str, Any]:
     """Return the answers a person gave, without private and derived variables."""
-    return {key: value for key, value in context.items() if not key.startswith("_")}
+    given = {ALSO} if other_problems(context) else set()
+    return {key: value for key, value in context.items() if not key.startswith("_") or key in given}
+
+
+def other_problems(context: dict[str, Any]) -> list[str]:
+    """Return the problems whose modules come too, which blanks or commas separate in the answer."""
+    return str(context.get(ALSO, "")).replace(",", " ").split()
 
 
 def order_answers(answers: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +49,9 @@ def invalid_answer(context: dict[str, Any]) -> str | None:
     for key, value in public_answers(context).items():
         if problem := invalid_text(key, str(value)):
             return problem
+    known = context.get("_adds", {}).get(PROBLEM, {})
+    if unknown := [name for name in other_problems(context) if name not in known]:
+        return f"{unknown[0]!r} in {ALSO} is no problem: choose among {', '.join(known)}"
     slug, package = context["project_slug"], context["__package"]
     if not re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", slug) or len(slug) > 50:
         return (

@@ -1,8 +1,8 @@
 """Which files of the template belong to the answers.
 
 The template holds the files of all answers. `_adds` in its cookiecutter.json lists the paths that an answer adds, and
-a file `name.<problem>.ext` is kept for that problem only, as `name.ext`. Old versions of the template are read here,
-too, so the format of `_adds` may only be extended.
+a file `name.<problem>.ext` is kept for that problem only, as `name.ext`. The other problems that `_also` names add
+their listed paths only. Old versions of the template are read here, too, so the format of `_adds` may only be extended.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from answers import LEVEL
+from answers import LEVEL, PROBLEM, other_problems
 
 
 def chosen_answers(template: dict[str, Any], context: dict[str, Any], question: str) -> set[str]:
-    """Return the answers whose paths are kept: the one given and, for the level, all before it."""
+    """Return the answers whose paths are kept: the one given; for the level, all before it; the other problems too."""
     answer = context[question]
-    if question != LEVEL:
-        return {answer}
-    levels = template[LEVEL]
-    return set(levels[: levels.index(answer) + 1])
+    if question == LEVEL:
+        levels = template[LEVEL]
+        return set(levels[: levels.index(answer) + 1])
+    return {answer, *(other_problems(context) if question == PROBLEM else [])}
 
 
 def final_name(path: str, problems: Iterable[str]) -> tuple[str, str | None]:

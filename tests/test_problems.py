@@ -110,19 +110,16 @@ def test_three_versions_are_identical_after_five_more_retrains(climbed, request)
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A classification project with a second model and target, in two edits, a forecaster and an image classifier."""
+    """A classification project with a second model and target, in two edits, a forecaster and an image classifier.
+
+    The modules of the latter come by one answer, once the project has its own rows for them.
+    """
     home = tmp_path_factory.mktemp("mixed")
     made = generate(home / "work", project_slug="mixed", maturity_level=HIGHEST)
     project, package = Project(made, home / "environment"), made / "src" / "mixed"
     params = (made / "params.yaml").read_text(encoding="utf-8")
     params += "  second:\n    module: classifier\n    target: large\n    leaves: 4\n"
     source = TREE / "src" / "{{cookiecutter.__package}}"
-    shutil.copy(source / "models" / "forecaster.py", package / "models")
-    for name in ("direct_forecasts", "forecast_plots", "former_seasons", "seasons", "simple_forecasts"):
-        shutil.copy(source / "features" / f"{name}.py", package / "features")
-    shutil.copy(source / "models" / "image_classifier.py", package / "models")
-    shutil.copy(source / "features" / "backbones.py", package / "features")
-    shutil.copy(source / "datasets" / "images.py", package / "datasets")
     shutil.copy(TREE / "data" / "sample" / "employment.forecasting.csv", made / "data" / "sample" / "employment.csv")
     shutil.copy(TREE / "data" / "sample" / "digits.image-classification.zip", made / "data" / "sample" / "digits.zip")
     for problem, first, module in (
@@ -142,10 +139,14 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Project:
     own = own.replace('target="diagnosis",', 'target="diagnosis",\n        targets=("large",),')
     own = own.replace('"diagnosis": pa.Column', '"large": pa.Column(bool),\n                "diagnosis": pa.Column')
     (package / "data.py").write_text(own + "\nTABLES += series.TABLES + scans.TABLES\n", encoding="utf-8")
-    params += "  forecaster:\n    table: employment\n  image_classifier:\n    table: digits\n"
+    params += "  jobs:\n    module: forecaster\n    table: employment\n  image_classifier:\n    table: digits\n"
     (made / "params.yaml").write_text(params, encoding="utf-8")
-    assert project.run("uv", "add", "pillow").returncode == 0
+    project.run("uv", "lock")
     project.commit("Three more models")
+    said = project.just("upgrade", "_also=forecasting image-classification")  # would fail with a conflict
+    assert "added    src/mixed/models/forecaster.py" in said
+    project.run("uv", "lock")
+    project.commit("Their modules")
     return project
 
 
@@ -153,7 +154,7 @@ def test_models_of_several_problems_live_in_one_project(mixed):
     said = mixed.just("retrain")
 
     assert "classifier: version 1 serves" in said
-    assert "forecaster: version 1 serves" in said
+    assert "jobs: version 1 serves" in said
     assert "image_classifier: version 1 serves" in said
     assert "second: version 1" in said
 
@@ -182,7 +183,7 @@ def test_a_change_of_one_model_s_parameters_makes_that_model_again_and_no_other(
     said = mixed.just("retrain").splitlines()
 
     assert "second: fit" in said
-    assert not {"classifier: fit", "forecaster: fit", "image_classifier: fit"} & set(said)
+    assert not {"classifier: fit", "jobs: fit", "image_classifier: fit"} & set(said)
 
 
 def test_one_model_that_fails_leaves_the_others_as_they_are_and_is_told(mixed):

@@ -388,6 +388,21 @@ def test_the_same_with_a_level_up(releases, tmp_path, release, level, problem):
     check_upgrade(project, releases, release, level, problem, to=LEVELS[LEVELS.index(level) + 1])
 
 
+@pytest.mark.parametrize(
+    ("release", "level", "problem"), merging(*((release, HIGHEST, "classification") for release in RELEASES))
+)
+def test_a_project_whose_record_names_no_other_problem_takes_the_modules_of_one(
+    releases, tmp_path, release, level, problem
+):
+    project = copied(releases.project(release, level, problem), tmp_path)
+    done = cookiecutter(project, releases.clone(release), "-f", "_also=forecasting")
+
+    assert done.returncode == CLEAN, done.stdout + done.stderr
+    for name in ("models/forecaster", "features/seasons"):
+        assert f"added    {SOURCE}/{name}.py\n" in done.stdout
+    assert not (project / SOURCE / "datasets" / "images.py").exists()
+
+
 def check_upgrade(project: Path, releases: Releases, release: str, level: str, problem: str, to: str) -> None:
     """The edits conflict as EDITS says and not otherwise; each line of them is where it says."""
     places, conflicts = edited(project, release, level, problem)

@@ -11,7 +11,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from upgrading import CLEAN, HERE, REFUSED, ROOT, STATE, Lab, git, snapshot
+from upgrading import (
+    CLEAN,
+    CONFLICTS,
+    HERE,
+    REFUSED,
+    ROOT,
+    STATE,
+    Lab,
+    commit,
+    edit_params,
+    git,
+    ordinary_edits,
+    snapshot,
+    write,
+)
 
 sys.path.insert(0, str(HERE / "hooks"))
 from keep import digest, list_files, select_files
@@ -45,6 +59,7 @@ def lab(tmp_path_factory) -> Lab:
         ({"project_name": "# {% if 1 %}", "project_slug": "churn"}, "'# {% if 1 %}' may not contain"),
         ({"description": "a {% raw %} b"}, "may not contain"),
         ({"description": "a {{ b"}, "'a {{ b' may not contain"),
+        ({"_also": "forecasting, dogs"}, "'dogs' in _also is no problem: choose among classification, forecasting, "),
     ],
     ids=lambda value: "" if isinstance(value, str) else None,
 )
@@ -137,6 +152,77 @@ def test_rendered_without_hooks_a_project_is_the_same(lab, tmp_path, level, ci):
     del fresh[STATE]
     assert snapshot(again) == fresh
     assert digest(again) == state["template"]["digest"]
+
+
+# --- modules of other problems
+
+FORECASTER = "src/churn/models/forecaster.py"
+IMAGES = "src/churn/datasets/images.py"
+ADDS = json.loads((HERE / "cookiecutter.json").read_text("utf-8"))["_adds"]["problem"]
+REGRESSION, FORECASTING = (  # beside classification
+    {path.replace("{{cookiecutter.__package}}", "churn") for path in set(ADDS[problem]) - set(ADDS["classification"])}
+    for problem in ("regression", "forecasting")
+)
+
+
+@pytest.mark.parametrize(
+    ("start", "also", "differ"),
+    [
+        ("D1", "forecasting", {STATE}),
+        ("D1", "image-classification", {STATE, "pyproject.toml", IMAGES}),
+        ("M1", "forecasting,regression", {STATE} | REGRESSION | FORECASTING),
+        ("M1", "classification", {STATE}),
+    ],
+)
+def test_other_problems_bring_their_modules_and_no_data_of_theirs(lab, tmp_path, start, also, differ):
+    plain, more = (
+        snapshot(lab.project(tmp_path / name, start, **answers))
+        for name, answers in (("plain", {}), ("more", {"_also": also}))
+    )
+    assert plain.keys() <= more.keys()
+    assert {path for path in more if more[path] != plain.get(path)} == differ
+    assert b"pillow" in more["pyproject.toml"][1] or IMAGES not in more
+
+
+def test_modules_of_other_problems_come_climb_and_go(lab, tmp_path):
+    project = lab.project(tmp_path, "M1")
+    ours = ordinary_edits(project, "churn") | edit_params(project)
+    commit(project, "our edits")
+    came = lab.upgrade(project, "M1", "_also=forecasting")
+    came.check(CLEAN)
+    assert snapshot(project).keys() - came.before.keys() == FORECASTING
+    commit(project)
+
+    climbed = lab.upgrade(project, "P2")
+    climbed.check(CLEAN)
+    assert snapshot(project).keys() >= FORECASTING
+    assert json.loads(climbed[STATE])["default_context"]["_also"] == "forecasting"
+    commit(project)
+
+    gone = lab.upgrade(project, "P2", "_also=")
+    gone.check(CLEAN)
+    assert gone.before.keys() - snapshot(project).keys() == FORECASTING
+    assert "_also" not in gone[STATE]
+    assert all(text in gone[path] for path, text in ours.items())
+    gone.undone()
+
+    write(project, {FORECASTER: climbed[FORECASTER] + "\nOURS = 3\n"})
+    commit(project)
+    kept = lab.upgrade(project, "P2", "_also=")
+    kept.check(CONFLICTS)
+    assert kept.unmerged == {FORECASTER}
+    assert "OURS = 3" in kept[FORECASTER]
+
+
+def test_other_problems_may_be_named_in_the_record(lab, tmp_path):
+    project = lab.project(tmp_path, "M1")
+    state = json.loads((project / STATE).read_text("utf-8"))
+    state["default_context"]["_also"] = "forecasting"
+    write(project, {STATE: json.dumps(state, indent=2)})
+    commit(project)
+    came = lab.upgrade(project, "M1")
+    came.check(CLEAN)
+    assert snapshot(project).keys() - came.before.keys() == FORECASTING
 
 
 # --- which files belong to the answers

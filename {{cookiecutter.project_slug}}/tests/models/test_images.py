@@ -15,7 +15,6 @@ PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 artifact = import_module(f"{PACKAGE}.training.artifact")
 classifier = import_module(f"{PACKAGE}.models.image_classifier")
-contract = import_module(f"{PACKAGE}.training.contract")
 images = import_module(f"{PACKAGE}.datasets.images")
 tables = import_module(f"{PACKAGE}.datasets.table")
 
@@ -30,6 +29,13 @@ def file(image, kind="PNG", **options):
 
 def noise(side, seed=0):
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8))
+
+
+def photos(first):
+    """Return 60 images of three classes, with nothing to learn in them, by seeds from the first, and their table."""
+    content = [file(noise(16, first + i)) for i in range(60)]
+    own = SimpleNamespace(name="own", features=["content"], target="label", time=None, group=None)
+    return pd.DataFrame({"content": content, "label": ["a", "b", "c"] * 20}), own
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,7 @@ def test_an_image_of_quite_another_size_is_refused_and_its_row_named(side, wante
         features.transform(pd.DataFrame({"content": [file(noise(16)), file(noise(side))]}))
 
 
-def test_a_backbone_of_one_s_own_is_trained_on_saved_and_loaded(trained, tmp_path, monkeypatch):
+def test_a_backbone_of_one_s_own_is_trained_on_saved_and_loaded(tmp_path, monkeypatch):
     """A stand-in for a pretrained network: batches of images in, features out."""
 
     def brightness(batch):
@@ -75,9 +81,8 @@ def test_a_backbone_of_one_s_own_is_trained_on_saved_and_loaded(trained, tmp_pat
         return batch.mean(axis=(1, 2)) / 255
 
     monkeypatch.setitem(classifier.BACKBONES, "brightness", brightness)
-    model = contract.load_model("image_classifier")
-    rows = pd.read_parquet(model.files.train)
-    estimator = classifier.fit(rows, model.table, classifier.Params(backbone="brightness"))
+    rows, own = photos(0)
+    estimator = classifier.fit(rows, own, classifier.Params(backbone="brightness"))
     facts = {"model": "x", "table": "x", "inputs": [], "examples": [], "predictions": []}
     artifact.save(tmp_path, estimator, facts, classifier.TRUSTED)
     found = classifier.predict(artifact.load(tmp_path, classifier.TRUSTED), rows)
@@ -107,9 +112,7 @@ def test_a_bad_file_is_named_by_its_key_with_the_true_reason_before_any_training
 
 def test_the_strength_is_chosen_by_validation_and_noise_is_not_learned():
     """Of 60 images without anything to learn, a strength of 1 would be sure of most."""
-    rows = pd.DataFrame({"content": [file(noise(16, seed)) for seed in range(60)], "label": ["a", "b", "c"] * 20})
-    own = SimpleNamespace(name="own", features=["content"], target="label", time=None, group=None)
-    unseen = rows.assign(content=[file(noise(16, 100 + seed)) for seed in range(60)])
+    (rows, own), (unseen, _) = photos(0), photos(100)
     chosen, strong, naive = (
         classifier.losses(unseen, classifier.predict(each, unseen), own).mean()
         for each in (
