@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 PACKAGE = "{{ cookiecutter.__package }}"
+package = import_module(PACKAGE)
 artifact = import_module(f"{PACKAGE}.training.artifact")
 data_report = import_module(f"{PACKAGE}.datasets.report")
 evaluate = import_module(f"{PACKAGE}.training.evaluate")
@@ -109,3 +110,12 @@ def test_a_feature_matters_as_much_as_the_loss_rises_without_it(model, monkeypat
     assert found.rows == importance.ROWS
     assert found.table("loss", 1)["feature"].tolist() == ["used"]
     assert importance.permutation_importance(asked, rows[["truth"]].assign(picture=b"")) is None
+
+
+def test_a_model_that_refuses_shuffled_values_has_a_report(model, holdout, monkeypatch):
+    def refuses(*given):
+        raise package.Refused("no such pair")
+
+    monkeypatch.setattr(report, "permutation_importance", refuses)
+    (section,) = report.importance_sections(model, holdout)
+    assert section.text.endswith("no such pair") and section.table is None

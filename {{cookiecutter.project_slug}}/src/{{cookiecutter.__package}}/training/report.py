@@ -63,6 +63,8 @@ def headline(model: Model, scores: dict[str, Any]) -> Section:
         f"The baseline {name} has {_in_words(model, best['value'])}: "
         f"the model's gain is {number(best['gain'])} in {_unit(model)} ({_range(best['interval'])})."
     )
+    if "folds" in scores:
+        text += f" What follows shows the {scores['rows']['holdout']:,} held-out rows."
     return Section(f"{_in_words(model, scores['value'])}:", f"{word} than {name}, the best baseline", good, text)
 
 
@@ -96,7 +98,8 @@ def importance_sections(model: Model, rows: pd.DataFrame) -> list[Section]:
     features, repeats = found.rises.shape
     text = (
         f"How much the loss rises where a feature's values are shuffled among {found.rows:,} held-out rows, "
-        f"{repeats} times each ({features * repeats * found.rows:,} predictions). Features that tell the same share it."
+        f"{'once' if repeats == 1 else f'{repeats} times'} each ({features * repeats * found.rows:,} predictions). "
+        "Features that tell the same share it."
     )
     if features > SHOWN:
         text += f" The first {SHOWN} of {features}."
