@@ -5,6 +5,7 @@ import re
 import sqlite3
 import sys
 import tracemalloc
+import weakref
 import zipfile
 import zlib
 from decimal import Decimal
@@ -145,6 +146,26 @@ def test_a_key_is_the_same_whatever_rows_are_beside_it(root):
         assert (table.key_hashes(few, keys.head(2)) == table.key_hashes(all_of_them, keys)[:2]).all()
         assert table.is_holdout(few, keys.head(2)).equals(table.is_holdout(all_of_them, keys).head(2))
     assert table.texts(keys["whole"]) == table.texts(keys["whole"].astype(float)) == ["1", "2", "3"]
+
+
+def test_the_rows_as_read_are_let_go_before_they_are_sorted(monkeypatch):
+    """So that no more than two copies of a table are in memory."""
+    read, alive, sort = [], [], pd.DataFrame.sort_values
+
+    def load():
+        rows = pd.DataFrame({"key": [2, 1], "x": [1.0, 2.0]})
+        read.append(weakref.ref(rows))
+        return rows
+
+    def sorting(rows, *arguments, **named):
+        alive.append(read[0]() is not None)
+        return sort(rows, *arguments, **named)
+
+    monkeypatch.setattr(pd.DataFrame, "sort_values", sorting)
+    schema = pa.DataFrameSchema({"key": pa.Column(int), "x": pa.Column(float)}, strict=True, coerce=True)
+
+    assert table.Table("t", load, schema, "x", "key").rows()["key"].tolist() == [1, 2]
+    assert alive == [False]
 
 
 def broken(rows, columns, **facts):

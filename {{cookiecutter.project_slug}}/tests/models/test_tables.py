@@ -39,6 +39,15 @@ def recipe(rows, caution=0.0, **members):
     return blend.Recipe(members, tabular.encoder(rows, table(rows), "continuous"), squared, 0, caution)
 
 
+def test_a_fit_says_its_parts(monkeypatch):
+    said = []
+    monkeypatch.setattr(blend, "progress", said.append)
+    recipe(NUMBERS).fit(NUMBERS, NUMBERS["a"].to_numpy() * 3, table(NUMBERS))
+
+    folds = [f"choosing weights: fold {number} of 3" for number in (1, 2, 3)]
+    assert said == [*folds, "encoding 300 rows", "fitting linear, 1 of 1, on 300 rows"]
+
+
 @pytest.mark.parametrize(
     ("truth", "wanted"),
     [

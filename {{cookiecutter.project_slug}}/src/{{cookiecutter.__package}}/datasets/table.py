@@ -108,7 +108,8 @@ class Table:
         rows = self.load()
         if self.prepare:
             rows = self._prepared(rows)
-        return checked(self, rows).sort_values([*([self.time] if self.time else []), *self.keys], ignore_index=True)
+        rows = checked(self, rows)  # under the same name: those that were read are let go before the next copy
+        return rows.sort_values([*([self.time] if self.time else []), *self.keys], ignore_index=True)
 
     def read_lookups(self) -> dict[str, pd.DataFrame]:
         """Return the rows of the sources that `prepare` looks something up in, by name."""

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.pipeline import Pipeline
 
 from ..datasets.table import Table
+from .progress import progress
 
 FOLDS = 3
 ROWS = 20_000  # that weights are chosen on at most, a sample of the training rows
@@ -108,19 +109,25 @@ class Recipe:
             The fitted encoder, and the Blend.
         """
         weights = self.choose_weights(rows, truth, table)
-        encoder = clone(self.encoder)
-        encoded = encoder.fit_transform(rows, truth)
         kept = [name for name, weight in weights.items() if weight > 0]
-        fitted = [self.members[name].fitted(encoded, truth, self.seed) for name in kept]
+        encoder, fitted = self._fitted(kept, rows, truth)
         classes = np.unique(truth) if is_classifier(fitted[0]) else None
         return Pipeline([("encoder", encoder), ("blend", Blend(fitted, [weights[name] for name in kept], classes))])
 
     def fit_each(self, rows: pd.DataFrame, truth: np.ndarray) -> dict[str, Pipeline]:
         """Fit every member by itself, as a baseline."""
+        encoder, fitted = self._fitted([*self.members], rows, truth)
+        return {name: Pipeline([("encoder", encoder), (name, fitted[i])]) for i, name in enumerate(self.members)}
+
+    def _fitted(self, names: list[str], rows: pd.DataFrame, truth: np.ndarray) -> tuple[Any, list[Any]]:
+        """Return the encoder, and these members in their order, fitted on all rows."""
+        progress(f"encoding {len(rows):,} rows")
         encoder = clone(self.encoder)
-        encoded = encoder.fit_transform(rows, truth)
-        fitted = {name: member.fitted(encoded, truth, self.seed) for name, member in self.members.items()}
-        return {name: Pipeline([("encoder", encoder), (name, each)]) for name, each in fitted.items()}
+        encoded, fitted = encoder.fit_transform(rows, truth), []
+        for i, name in enumerate(names, 1):
+            progress(f"fitting {name}, {i} of {len(names)}, on {len(rows):,} rows")
+            fitted.append(self.members[name].fitted(encoded, truth, self.seed))
+        return encoder, fitted
 
     def choose_weights(self, rows: pd.DataFrame, truth: np.ndarray, table: Table) -> dict[str, float]:
         """Return the weights whose blend has the lowest loss on rows that it has not learned from.
@@ -132,7 +139,8 @@ class Recipe:
         plain = np.array([name in PLAIN for name in self.members]) / len(PLAIN)
         grid = [each for each in product(range(STEPS + 1), repeat=len(self.members)) if sum(each) == STEPS]
         weights, relative = np.array(grid) / STEPS, []  # (choices, members), and a line of losses for each fold
-        for learned, held in folds(rows, truth, table, self.seed):
+        for number, (learned, held) in enumerate(folds(rows, truth, table, self.seed), 1):
+            progress(f"choosing weights: fold {number} of {FOLDS}")
             if len(held) and len(np.unique(truth[learned])) > 1:
                 predicted = self._predictions(rows, truth, learned, held)  # (members, held)
                 means = [self.losses(choice @ predicted, truth[held]).mean() for choice in [plain, *weights]]

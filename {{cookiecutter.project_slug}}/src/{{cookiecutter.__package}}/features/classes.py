@@ -174,10 +174,11 @@ def _compared(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> tu
 def _pair(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> tuple[np.ndarray, pd.Series] | None:
     """Return whether each row is of the second class, and its predicted probability; None unless both of two occur."""
     chances = predictions.filter(regex=f"^{PREFIX}")
-    second = [f"{PREFIX}{label}" == chances.columns[-1] for label in labels(rows, table)]
-    if chances.shape[1] != 2 or len(set(second)) != 2:
+    codes, truths = pd.factorize(labels(rows, table))
+    second = np.array([f"{PREFIX}{truth}" == chances.columns[-1] for truth in truths], bool)[codes]
+    if chances.shape[1] != 2 or len(np.unique(second)) != 2:
         return None
-    return np.array(second), chances.iloc[:, 1]
+    return second, chances.iloc[:, 1]
 
 
 def _value(label: object) -> str:

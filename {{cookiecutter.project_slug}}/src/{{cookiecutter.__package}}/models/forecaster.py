@@ -14,6 +14,7 @@ from ..datasets import columns
 from ..datasets.table import Table
 from ..features import direct_forecasts, seasons, tabular
 from ..features.direct_forecasts import Described, Examples, Origins
+from ..features.progress import progress
 from ..features.seasons import END, HISTORY, MIN_HISTORY, Frequency, Panel
 from ..features.simple_forecasts import BASELINES
 
@@ -207,13 +208,16 @@ class Forecaster(BaseEstimator):
         if table.features:
             self.encoder_ = tabular.encoder(rows, table, "continuous")
             self.encoder_.fit(rows, rows[table.target].to_numpy(float))
+        progress(f"simple forecasts of {len(panel.names):,} series")
         origins = direct_forecasts.draw_origins(panel, self._grid, params.seed)
         examples = self._examples(panel, origins, rows)
         if not len(examples.truth):  # then Theta
             self.weights_ = np.eye(examples.described.simple.shape[1])[BASELINES.index("theta")]
             return
+        progress(f"backtests of {len(examples.truth):,} forecasts")
         tested = direct_forecasts.backtest(examples, params)
         self.weights_ = direct_forecasts.fit_weights(examples.described.simple, examples.truth)
+        progress(f"fitting trees to {len(examples.truth):,} forecasts")
         self.trees_ = direct_forecasts.fit_trees(examples.described.features, examples.truth, params)
         self.share_ = 0.5 if self.trees_ is not None else 0.0
         if tested is not None:

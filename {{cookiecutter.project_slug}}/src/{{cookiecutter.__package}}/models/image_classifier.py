@@ -19,6 +19,7 @@ from ..datasets import images
 from ..datasets.table import Table
 from ..features import blend, classes
 from ..features.backbones import gradients, loaded_network, pixels, read_network
+from ..features.progress import progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +80,10 @@ class Features(TransformerMixin, BaseEstimator):
 
     def transform(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the features, `(rows, features)`; raise BadRows naming the first row without a usable image."""
-        parts = [self._batch(rows[self.column].iloc[i : i + BATCH], i) for i in range(0, len(rows), BATCH)]
+        parts = []
+        for i in range(0, len(rows), BATCH):
+            progress(f"features from image {i + 1:,} of {len(rows):,} on")
+            parts.append(self._batch(rows[self.column].iloc[i : i + BATCH], i))
         return np.concatenate(parts)
 
     def _batch(self, contents: pd.Series, start: int) -> np.ndarray:
@@ -141,7 +145,8 @@ def _strength(found: np.ndarray, rows: pd.DataFrame, labels: np.ndarray, table: 
     part = blend.sample(len(rows), VALIDATED, seed)
     found, rows, labels = found[part], rows.iloc[part], labels[part]
     known, totals = np.unique(labels), np.zeros(len(STRENGTHS))
-    for learned, held in blend.folds(rows, labels, table, seed):
+    for number, (learned, held) in enumerate(blend.folds(rows, labels, table, seed), 1):
+        progress(f"choosing the strength: fold {number} of {blend.FOLDS}")
         if len(held) and len(np.unique(labels[learned])) > 1:
             true = np.arange(len(held)), np.searchsorted(known, labels[held])
             for i, strength in enumerate(STRENGTHS):

@@ -8,6 +8,7 @@ import pandas as pd
 
 from .. import Refused, first_line
 from ..datasets.catalog import content_hash
+from ..features.progress import watched
 from . import artifact
 from .contract import Model
 from .folds import FOLDS, Tested, refitted
@@ -28,9 +29,11 @@ def score(model: Model) -> None:
     predictions = model.module.predict(estimator, rows)
     if wrong := int((~is_finite(predictions)).sum()):
         raise Refused(f"{model.name} predicts missing or infinite values for {wrong} of {len(rows)} held-out rows")
+    with watched():
+        baselines = model.module.baselines(train, model.table, model.params)
     simpler = {
         name: model.module.losses(rows, model.module.predict(baseline, rows), model.table)
-        for name, baseline in model.module.baselines(train, model.table, model.params).items()
+        for name, baseline in baselines.items()
     }
     held_out = Tested(rows, predictions, simpler)
     in_folds = _in_folds(model, train, rows)
@@ -68,7 +71,8 @@ def _in_folds(model: Model, train: pd.DataFrame, held: pd.DataFrame) -> Tested |
     if len(held) >= SMALL and independent(held, model.table) >= FEW_UNITS:
         return None
     try:
-        return refitted(model, pd.concat([train, held[train.columns]], ignore_index=True))
+        with watched():
+            return refitted(model, pd.concat([train, held[train.columns]], ignore_index=True))
     except Exception as error:  # a model is somebody's code, and may need more rows than a fold has
         print(f"{model.name}: scored on {len(held)} held-out rows only, not in folds: {first_line(error)}", flush=True)
         return None

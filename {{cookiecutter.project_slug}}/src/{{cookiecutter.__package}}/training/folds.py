@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..datasets.table import Table
+from ..features.progress import progress
 from .contract import Model
 from .statistics import resampling_units
 
@@ -26,7 +27,8 @@ class Tested:
 def refitted(model: Model, rows: pd.DataFrame) -> Tested:
     """Return the rows of all folds, each predicted by a model and by baselines that were fitted without it."""
     module, table, parts = model.module, model.table, []
-    for learned, held in folds(rows, table):
+    for number, (learned, held) in enumerate(folds(rows, table), 1):
+        progress(f"scoring: fold {number} of {FOLDS}")
         known = rows[learned | held]
         requests = model.prediction_requests(known, pd.Series(held[learned | held], known.index))
         predictions = module.predict(module.fit(rows[learned], table, model.params), requests)

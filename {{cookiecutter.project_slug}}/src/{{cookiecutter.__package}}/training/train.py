@@ -13,6 +13,7 @@ from .. import Refused
 from ..datasets import columns
 from ..datasets.catalog import content_hash
 from ..datasets.table import is_holdout, key_hashes, prepared
+from ..features.progress import watched
 from . import artifact
 from .contract import Model
 from .copies import copied_rows
@@ -36,8 +37,9 @@ def split(model: Model) -> None:
     rows[~held].reset_index(drop=True).to_parquet(files.train)
     model.prediction_requests(rows, held & ~copies).reset_index(drop=True).to_parquet(files.holdout)
     _keep_lookups(model)
-    np.save(files.train_keys, np.sort(key_hashes(model.table, rows[~held])))
-    np.save(files.holdout_keys, np.sort(key_hashes(model.table, rows[held])))
+    keys = key_hashes(model.table, rows)
+    np.save(files.train_keys, np.sort(keys[~held]))
+    np.save(files.holdout_keys, np.sort(keys[held]))
     facts = {name: getattr(model.table, name) for name in ("name", "target", "keys", "time", "group", "features")}
     measured = is_numeric_dtype(rows[model.table.target]) and rows[model.table.target].nunique() > FEW
     facts["target_levels"] = target_levels(rows[model.table.target].to_numpy(float)) if measured else None
@@ -89,7 +91,8 @@ def fit(model: Model) -> None:
 
 def fit_rows(model: Model, rows: pd.DataFrame, folder: Path) -> None:
     """Fit the model on these rows and write its file, its signature and examples of requests to a folder."""
-    estimator = model.module.fit(rows, model.table, model.params)
+    with watched():
+        estimator = model.module.fit(rows, model.table, model.params)
     inputs = model.inputs(rows)
     examples = model.prediction_requests(rows, pd.Series(True, rows.index)).tail(artifact.EXAMPLES)
     examples = columns.records(examples[[column.name for column in inputs]])
