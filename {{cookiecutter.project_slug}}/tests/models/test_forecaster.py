@@ -67,6 +67,20 @@ def test_a_season_and_a_slope_are_learned_and_the_interval_has_its_coverage(fitt
     assert 0.8 <= forecaster.metrics(requests, found, table)["coverage"] <= 1
 
 
+def test_the_interval_is_wider_where_the_history_was_wild_lately(fitted):
+    """The last 12 of 96 values are wilder: in units of the mean change of all, the interval would widen by 1.4."""
+    _, model, _ = fitted
+    own = series(count=1, noise=0.0)["sold"].to_numpy()
+    noise = np.random.default_rng(0).normal(0, 3, 96)
+    histories = [own + noise, own + noise * np.where(np.arange(96) < 84, 1, 5)]
+    rows = pd.DataFrame([{"shop": "new", "history_end": "2017-12-01", "history": list(each)} for each in histories])
+    requests = model.expand_horizon(rows.assign(month=pd.NaT))
+    found = forecaster.predict(model, requests.reset_index(drop=True))
+    calm, wild = (found["high"] - found["low"]).to_numpy().reshape(2, -1)
+
+    assert wild.mean() > 1.6 * calm.mean()
+
+
 def test_where_there_is_nothing_to_learn_nothing_is_known():
     """Repeating noise has sqrt(2) times the error of its mean: who gets below 1 / sqrt(2) has seen the future."""
     assert mase(series(season=0.0)) > 0.66

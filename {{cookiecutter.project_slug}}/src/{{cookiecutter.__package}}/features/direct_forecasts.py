@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from .seasons import MIN_HISTORY, Frequency, Panel
-from .simple_forecasts import bridged, scales, simple_forecasts
+from .simple_forecasts import bridged, recent_changes, scales, simple_forecasts
 
 EXAMPLES = 40_000  # from which a model learns, whatever the number of series and their length
 STEPS = 12  # ahead of one origin that become examples
@@ -24,6 +24,7 @@ LONG = 2 / 3  # of the last history of a series: what a backtest's must at least
 FEWEST, FEW = 10, 50  # examples from which on there are backtests, and trees are fitted
 SHARES = np.linspace(0, 1, 11)  # of the trees in a forecast, which is one half unless another is clearly better
 CLEARLY = 0.05  # by how much of the error
+VOLATILITY = (0.1, 10.0)  # smallest and largest measure of it, in units of the scale
 
 
 class Described(NamedTuple):
@@ -33,6 +34,7 @@ class Described(NamedTuple):
     features: np.ndarray  # (rows, features), what the trees see
     level: np.ndarray  # (rows,), mean of the history's last season
     scale: np.ndarray  # (rows,), its mean absolute seasonal difference
+    volatility: np.ndarray  # (rows,), how large an error is to be expected, up to a factor
 
 
 class Origins(NamedTuple):
@@ -58,7 +60,7 @@ class Tested(NamedTuple):
     """What backtests found."""
 
     share: float  # of the trees, that is best
-    errors: np.ndarray  # (rows,), absolute, in units of the scale
+    errors: np.ndarray  # (rows,), absolute, in units of the scale times the volatility
     steps: np.ndarray  # (rows,)
 
 
@@ -96,7 +98,25 @@ def _describe(
     simple = np.column_stack([each[which, steps - 1] for each in found.values()])  # (rows, methods)
     simple = (simple - above[:, None]) / scale[:, None]
     last = (values[which, -LAST:] - above[:, None]) / scale[:, None]
-    return Described(simple, np.column_stack([simple, last, steps, calendar]), above, scale)
+    changes = recent_changes(values, season, frequency.horizon)[which] / scale[:, None]
+    features = np.column_stack([simple, last, steps, calendar])
+    return Described(simple, features, above, scale, _volatility(simple, changes))
+
+
+def _volatility(simple: np.ndarray, changes: np.ndarray) -> np.ndarray:
+    """Return how uncertain each forecast is, `(rows,)`, in units of the scale.
+
+    The geometric mean of the recent changes and of the disagreement of the simple forecasts, each within VOLATILITY;
+    what is unknown counts as 1.
+
+    Args:
+        simple: The simple forecasts, `(rows, methods)`, in units of the scale.
+        changes: The recent changes of the history, `(rows, measures)`, in units of the scale.
+    """
+    apart = np.abs(simple - np.median(simple, axis=1, keepdims=True)).mean(axis=1)
+    measures = np.column_stack([changes, apart])
+    known = np.where(np.isfinite(measures), measures, 1.0)
+    return np.exp(np.log(known.clip(*VOLATILITY)).mean(axis=1))
 
 
 def draw_origins(panel: Panel, frequency: Frequency, seed: int) -> Origins:
@@ -140,7 +160,7 @@ def backtest(examples: Examples, params: Any) -> Tested | None:
         return None
     weighed, boosted, truth = weighed[done], boosted[done], examples.truth[done]
     share = best_share(weighed, boosted, truth)
-    errors = np.abs(share * boosted + (1 - share) * weighed - truth)
+    errors = np.abs(share * boosted + (1 - share) * weighed - truth) / examples.described.volatility[done]
     return Tested(share, errors, examples.steps[done])
 
 
@@ -193,7 +213,7 @@ def half_widths(errors: np.ndarray, steps: np.ndarray, horizon: int, level: floa
     The errors are pooled over the steps, each divided by a typical error of the steps around it.
 
     Args:
-        errors: Absolute errors of backtests in units of the scale, `(rows,)`.
+        errors: Absolute errors of backtests in units of the scale times the volatility, `(rows,)`.
         steps: Their steps ahead, `(rows,)`.
         horizon: The number of steps ahead.
         level: The nominal coverage.

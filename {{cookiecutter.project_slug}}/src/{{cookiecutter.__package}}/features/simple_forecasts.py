@@ -9,6 +9,7 @@ from scipy.signal import lfilter
 
 BASELINES = ("naive", "seasonal naive", "drift", "theta")
 CYCLES = 4  # seasons whose mean is a forecast
+SPAN = 6  # changes at least, from which the recent volatility of a history is measured
 SMOOTHING = np.array([0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99])  # of exponential smoothing
 SEASONAL_SMOOTHING = np.array([0.1, 0.2, 0.35, 0.5, 0.7, 0.9])
 SEASONAL = 1.645  # standard errors of the autocorrelation from which on a history counts as seasonal
@@ -58,6 +59,18 @@ def scales(values: np.ndarray, season: int) -> np.ndarray:
         found = np.where(found > 0, found, _mean(changes, 1))
     found = np.where(found > 0, found, _mean(np.abs(values), 1))
     return np.where(found > 0, found, 1.0)
+
+
+def recent_changes(values: np.ndarray, season: int, horizon: int) -> np.ndarray:
+    """Return how much each history changed lately, `(histories, 3)`, NaN where that is unknown.
+
+    The mean absolute seasonal difference over the last span and over the last CYCLES of them, a span being the season
+    or the horizon, whichever is longer, and the mean absolute change from step to step over the last horizon.
+    """
+    span, short = max(season, horizon, SPAN), max(horizon, SPAN)
+    seasonal, single = (np.abs(values[:, step:] - values[:, :-step]) for step in (season, 1))
+    parts = (seasonal[:, -span:], seasonal[:, -CYCLES * span :], single[:, -short:])
+    return np.column_stack([_mean(part, 1) for part in parts])
 
 
 def bridged(values: np.ndarray, season: int) -> np.ndarray:

@@ -131,7 +131,7 @@ class Forecaster(BaseEstimator):
         weights_: The weights of the simple forecasts, `(methods,)`.
         trees_: The fitted boosted trees; None if there were too few rows.
         share_: The trees' share in a forecast, from 0 to 1.
-        half_widths_: Half the interval's width by step, `(horizon,)`, in mean absolute seasonal differences.
+        half_widths_: Half the interval's width by step, `(horizon,)`, in units of the scale times the volatility.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class Forecaster(BaseEstimator):
         described = direct_forecasts.describe(histories, which[order], steps[order], known, self._grid)
         back = np.argsort(order, kind="stable")
         middle = (described.level + described.scale * self._scaled(described))[back]  # (rows,)
-        half = described.scale[back] * self.half_widths_[steps - 1]
+        half = (described.scale * described.volatility)[back] * self.half_widths_[steps - 1]
         found = pd.DataFrame({"prediction": middle, "low": middle - half, "high": middle + half}, rows.index)
         return found.clip(lower=0.0) if self.nonnegative_ else found
 
