@@ -15,6 +15,7 @@ from .progress import progress
 
 FOLDS = 3
 ROWS = 20_000  # that weights are chosen on at most, a sample of the training rows
+MANY = 100_000  # from which on one fold is enough, whose models learn from all other rows: small ones weigh otherwise
 STEPS = 10  # weights are multiples of 1 / STEPS
 PLAIN = ("linear", "boosted")  # the members whose mean is a blend that is seldom bad
 SMALLEST = 1e-12  # loss of it that counts as one
@@ -134,13 +135,17 @@ class Recipe:
 
         They are multiples of 1 / STEPS. If there is no fold to learn from, they are those of the plain mean.
         """
-        part = sample(len(rows), ROWS, self.seed)
+        many = len(rows) >= MANY
+        part = slice(None) if many else sample(len(rows), ROWS, self.seed)
         rows, truth = rows.iloc[part], truth[part]
         plain = np.array([name in PLAIN for name in self.members]) / len(PLAIN)
         grid = [each for each in product(range(STEPS + 1), repeat=len(self.members)) if sum(each) == STEPS]
         weights, relative = np.array(grid) / STEPS, []  # (choices, members), and a line of losses for each fold
         for number, (learned, held) in enumerate(folds(rows, truth, table, self.seed), 1):
+            if many and number < FOLDS:
+                continue
             progress(f"choosing weights: fold {number} of {FOLDS}")
+            held = held[sample(len(held), ROWS, self.seed)]
             if len(held) and len(np.unique(truth[learned])) > 1:
                 predicted = self._predictions(rows, truth, learned, held)  # (members, held)
                 means = [self.losses(choice @ predicted, truth[held]).mean() for choice in [plain, *weights]]

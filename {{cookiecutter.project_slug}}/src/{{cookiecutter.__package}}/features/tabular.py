@@ -17,6 +17,7 @@ from ..datasets.table import Table
 
 FEW = 20  # distinct values up to which a text column is one-hot encoded; above, it is target encoded
 LINEAR_ROWS, FOREST_ROWS = 100_000, 20_000  # that such a model learns from at most
+LEAVES, MORE_LEAVES, MANY = 15, 31, 50_000  # of a boosted tree, unless said; more from this many rows on
 WIDEST = 300  # columns that one-hot encoding makes of all of them together at most
 WORDS = 3  # in the mean value of a free text; above half of its values are distinct
 HASHES, TOPICS = 4096, 16  # a free text becomes counts of hashed words, and these a few numbers
@@ -84,13 +85,13 @@ def scaler() -> Pipeline:
     return make_pipeline(SimpleImputer(keep_empty_features=True, add_indicator=True), StandardScaler())
 
 
-def boosting(params: Any) -> dict[str, Any]:
-    """Return the arguments of a HistGradientBoosting estimator; early stopping is off."""
+def boosting(params: Any, rows: int = 0) -> dict[str, Any]:
+    """Return the arguments of a HistGradientBoosting estimator for this many rows; few are too few to stop early."""
     return {
         "learning_rate": params.learning_rate,
         "max_iter": params.rounds,
-        "max_leaf_nodes": params.leaves,
-        "early_stopping": False,
+        "max_leaf_nodes": params.leaves or (LEAVES if rows < MANY else MORE_LEAVES),
+        "early_stopping": rows >= MANY,
         "random_state": params.seed,
     }
 

@@ -1,7 +1,7 @@
 """Classify rows: a blend of logistic regression, boosted trees and a forest, with weights chosen by validation."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -28,12 +28,12 @@ class Params:
     seed: NonNegativeInt = 0
     learning_rate: PositiveFloat = 0.1
     rounds: PositiveInt = 100  # boosted trees, for each class if there are more than two
-    leaves: Annotated[int, Field(ge=2)] = 15  # of a boosted tree at most
+    leaves: Annotated[int, Field(ge=2)] | Literal[0] = 0  # of a boosted tree at most; 0: by the number of rows
 
 
 def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
     """Fit the class frequencies, a logistic regression, boosted trees and a forest, those that validation weighs."""
-    boosted = HistGradientBoostingClassifier(**tabular.boosting(params))
+    boosted = HistGradientBoostingClassifier(**tabular.boosting(params, len(rows)))
     forest = ExtraTreesClassifier(**tabular.forest(params))
     members = {**_simple(), "boosted": Member(boosted), "forest": Member(forest, tabular.FOREST_ROWS)}
     recipe = blend.Recipe(members, _encoder(rows, table), _log_loss, params.seed)

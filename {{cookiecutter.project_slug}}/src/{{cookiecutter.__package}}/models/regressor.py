@@ -1,7 +1,7 @@
 """Predict a number: a blend of ridge regression, boosted trees and a forest, with weights chosen by validation."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ class Params:
     seed: NonNegativeInt = 0
     learning_rate: PositiveFloat = 0.1
     rounds: PositiveInt = 300  # boosted trees
-    leaves: Annotated[int, Field(ge=2)] = 15  # of a boosted tree at most
+    leaves: Annotated[int, Field(ge=2)] | Literal[0] = 0  # of a boosted tree at most; 0: by the number of rows
 
 
 def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
@@ -45,7 +45,10 @@ def fit(rows: pd.DataFrame, table: Table, params: Params) -> Pipeline:
 
     Neither of the latter two can follow a trend.
     """
-    members = {"linear": _ridge(), "boosted": Member(HistGradientBoostingRegressor(**tabular.boosting(params)))}
+    members = {
+        "linear": _ridge(),
+        "boosted": Member(HistGradientBoostingRegressor(**tabular.boosting(params, len(rows)))),
+    }
     if not table.time:
         forest = ExtraTreesRegressor(**tabular.forest(params))
         members |= {"naive": _naive(), "forest": Member(forest, tabular.FOREST_ROWS)}
