@@ -310,7 +310,7 @@ def loss_units(loss: float, table: Table) -> dict[str, float]:
 def plots(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> dict[str, "Figure | dict[str, Figure]"]:
     """Return figures of the best, median and worst series, and of error, bias and coverage by steps ahead."""
     try:
-        frequency = infer_frequency(pd.concat([rows[table.time], rows[END]]).rename(table.time))[0]
+        frequency = infer_frequency(pd.concat([naive(rows[table.time]), naive(rows[END])]).rename(table.time))[0]
     except Refused:  # too few held-out times
         frequency = None
     return forecast_plots.plots(_scored(rows, predictions, table), frequency)
