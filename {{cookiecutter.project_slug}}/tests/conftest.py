@@ -19,7 +19,18 @@ from click.testing import CliRunner
 
 PACKAGE = "{{ cookiecutter.__package }}"
 ROOT = Path(__file__).resolve().parents[1]
-NOT_COPIED = (".venv", ".git", ".dvc-storage", ".prefect", "artifacts", "reports", "restored", "mlruns", "mlflow.db*")
+NOT_COPIED = (
+    ".venv",
+    ".git",
+    ".dvc-storage",
+    ".prefect",
+    "artifacts",
+    "reports",
+    "restored",
+    "mlruns",
+    "mlflow.db*",
+    "dvc.lock",
+)
 COPY = Path(tempfile.mkdtemp(prefix="tests of ")) / "project"
 ROWS, RARE = 2000, 25  # of a sample: at most, and of each class at least, where there are so many
 STEPS, SERIES_ROWS = 400, 5000  # of a series, and of all series together
@@ -52,7 +63,7 @@ PLAIN = f"-c user.name=t -c user.email=t@t -c commit.gpgSign=false -c core.hooks
 
 def ignored(folder, names):
     """Return which files are not copied: those that commands made."""
-    patterns = {ROOT: NOT_COPIED, ROOT / ".dvc": ("cache", "tmp")}.get(Path(folder), ())
+    patterns = {ROOT: NOT_COPIED, ROOT / ".dvc": ("cache", "tmp"), ROOT / "data": ("raw.dvc",)}.get(Path(folder), ())
     return shutil.ignore_patterns("__pycache__", *patterns)(folder, names)
 
 

@@ -56,7 +56,7 @@ def test_a_lost_or_changed_model_file_is_refused(model, champion):
         for damage in (lambda: file.write_bytes(content[:-1]), file.unlink):
             damage()
             with pytest.raises(package.Refused, match="its model file is missing or not the one recorded"):
-                versions.version_folder(model.name, number)
+                versions.served_folder(model.name, number)
     finally:
         file.write_bytes(content)
 

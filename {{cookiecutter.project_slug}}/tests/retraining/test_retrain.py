@@ -23,6 +23,7 @@ retrain = import_module(f"{PACKAGE}.retraining.retrain")
 stages = import_module(f"{PACKAGE}.retraining.stages")
 versions = import_module(f"{PACKAGE}.registry.versions")
 workspace = import_module(f"{PACKAGE}.training.workspace")
+JUDGED = {"promoted", "kept", "waiting"}  # the last one where too few rows are held out to compare on
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +52,7 @@ def aliases():
 def test_1_new_rows_are_recorded_and_judged(capsys):
     outcomes = retrain.retrain([], "tests")
 
-    assert states(outcomes) <= {"promoted", "kept"}, outcomes
+    assert states(outcomes) <= JUDGED, outcomes
     assert all(versions.versions(outcome.model)[0].tags["verdict"] for outcome in outcomes)
     with stages.repository() as repo:
         assert not repo.status()
@@ -60,7 +61,7 @@ def test_1_new_rows_are_recorded_and_judged(capsys):
 def test_2_nothing_new_changes_nothing():
     before = aliases(), [len(versions.versions(name)) for name in aliases()]
 
-    assert states(retrain.retrain([], "tests")) == {"unchanged"}
+    assert states(retrain.retrain([], "tests")) <= {"unchanged", "waiting"}
     assert (aliases(), [len(versions.versions(name)) for name in aliases()]) == before
 
 
@@ -80,7 +81,7 @@ def test_2_what_is_settled_depends_on_who_serves():
     client.connect().delete_registered_model_alias(client.registered_name(name), versions.CHAMPION)
     try:
         assert retrain.unchanged_version(name, block) is None
-        assert states(retrain.retrain([name], "tests")) <= {"promoted", "kept"}
+        assert states(retrain.retrain([name], "tests")) <= JUDGED
     finally:
         deployments.promote(name, number, "tests")
 
@@ -151,7 +152,7 @@ def test_7_uncommitted_code_is_not_promoted_unattended_until_it_is_committed(pro
     commit = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgSign=false", "commit", "-qam", "work"]
     subprocess.run(["git", *commit], cwd=project, check=True)
     outcomes = retrain.retrain([], "tests", unattended=True)
-    assert states(outcomes) <= {"promoted", "kept"}, outcomes
+    assert states(outcomes) <= JUDGED, outcomes
     assert not any("code is committed" in outcome.message for outcome in outcomes)
 
 

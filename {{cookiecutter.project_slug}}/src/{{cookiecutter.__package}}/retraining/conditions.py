@@ -109,13 +109,14 @@ def by_itself(model: Model, challenger: Contender, allowed: Limits) -> list[Cond
     same = content_hash(challenger.predictions.reset_index(drop=True)) == scores["prediction_hash"]
     finite = bool(evaluate.is_finite(challenger.predictions).all())
     naive, others = scores["baselines"]["naive"], set(scores["baselines"]) - {"naive"}
+    margin = allowed.allowed_loss * max(naive["value"] - scores["value"], 0.0)
     conditions = [
         no_copies(scores["rows"].get("copies", 0)),
         Condition("the file predicts what was scored", same, "same hash" if same else "other hash", "same hash"),
         Condition("predictions are finite", finite, "all" if finite else "some are missing or infinite", "all"),
         Condition("better than naive", naive["interval"][0] > 0, _gain(naive), "a lower bound above 0"),
         *itself_on_few_rows(scores),
-        *(not_worse_than(name, scores["baselines"][name]) for name in sorted(others)),
+        *(not_worse_than(name, scores["baselines"][name], margin) for name in sorted(others)),
     ]
     if allowed.max_megabytes is not None:
         conditions.append(file_size(challenger.version.megabytes, allowed.max_megabytes))
@@ -125,10 +126,13 @@ def by_itself(model: Model, challenger: Contender, allowed: Limits) -> list[Cond
     return [*conditions, *(guard(name, bounds, scores["metrics"]) for name, bounds in allowed.guards.items())]
 
 
-def not_worse_than(name: str, baseline: dict[str, Any]) -> Condition:
-    """Require that a version is not surely worse than a baseline of its module."""
-    holds = baseline["interval"][1] >= 0
-    return Condition(f"not surely worse than {name}", holds, _gain(baseline), "an upper bound of 0 or more")
+def not_worse_than(name: str, baseline: dict[str, Any], margin: float) -> Condition:
+    """Require that a version is not surely worse than a baseline of its module, by more than a margin.
+
+    Without one, a bold baseline that happens to be right on few rows would refuse a version that is better on others.
+    """
+    wanted = f"an upper bound of {-margin:.4g} or more"
+    return Condition(f"not surely worse than {name}", baseline["interval"][1] >= -margin, _gain(baseline), wanted)
 
 
 def file_size(megabytes: float, limit: float) -> Condition:
