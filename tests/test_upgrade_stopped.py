@@ -102,7 +102,7 @@ def small_disk(tmp_path):
     if (
         sys.platform != "linux"
         or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True
+            ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True
         ).returncode
     ):
         pytest.skip("no small file system can be mounted here (it takes root on Linux)")
