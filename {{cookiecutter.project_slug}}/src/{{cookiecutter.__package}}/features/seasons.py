@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import BadRows, Refused
 from ..datasets.table import Table
-from . import forecast_plots, former_seasons
+from . import forecast_plots, former_seasons, simple_forecasts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -192,12 +192,7 @@ def naive_error(values: np.ndarray, season: int) -> float:
         values: A series, `(steps,)`, NaN in its gaps.
         season: Season length in steps.
     """
-    for step in (season, 1):
-        errors = np.abs(values[step:] - values[:-step])
-        if np.isfinite(errors).any() and (error := np.nanmean(errors)) > 0:
-            return float(error)
-    level = np.nanmean(np.abs(values)) if np.isfinite(values).any() else 0
-    return float(level) or 1.0
+    return float(simple_forecasts.scales(values[None], season)[0])
 
 
 def steps_between(ends: pd.Series, times: pd.Series, frequency: str) -> np.ndarray:

@@ -55,11 +55,9 @@ def database_exists() -> bool:
 
 def local_champion(model: str) -> str | None:
     """Return the version that serves by the project's own database; None if there is none, or it cannot be read."""
-    if not DATABASE.exists():
-        return None
     query = "select version from registered_model_aliases where name = ? and alias = 'champion'"
     try:
-        with closing(sqlite3.connect(f"{DATABASE.as_uri()}?mode=ro", uri=True)) as database:
+        with _opened(DATABASE) as database:
             found = database.execute(query, (f"{PROJECT}.{model}",)).fetchone()
     except sqlite3.Error:
         return None

@@ -159,14 +159,14 @@ def _loaded(model: str, number: str, folder: Path) -> LoadedVersion:
         module = load_module(version.module, package)
         trusted = tuple(_renamed(name, package) for name in module.TRUSTED)
         packages = None if package == PROJECT else (PROJECT, package)
-        estimator = artifact.load(folder, trusted, packages)
-        prepare = _preparation(artifact.signature(folder), folder, package)
+        estimator, signature = artifact.load(folder, trusted, packages), artifact.signature(folder)
+        prepare = _preparation(signature, folder, package)
     except Refused:
         raise
     except Exception as error:  # its code may raise anything, and need what is not installed any more
         raise Refused(f"version {number} of {model} cannot be loaded here: {first_line(error)}") from error
     size = (folder / artifact.FILE).stat().st_size / 1e6
-    return LoadedVersion(model, number, module, artifact.signature(folder), estimator, trusted, size, prepare)
+    return LoadedVersion(model, number, module, signature, estimator, trusted, size, prepare)
 
 
 def _preparation(signature: Signature, folder: Path, package: str) -> Callable | None:

@@ -66,7 +66,7 @@ def update_champion(model: "Model") -> str:
         return ""
     try:
         rows = model.table.rows()
-        if version.tags.get("refit_rows") == content_hash(rows):
+        if version.tags.get("refit_rows") == (digest := content_hash(rows)):
             return ""
         served = load_served(model.name, version.number)
         fitted = load_served(model.name, version.number, FITTED)  # so that a file depends on its rows only
@@ -79,7 +79,7 @@ def update_champion(model: "Model") -> str:
     with TemporaryDirectory() as scratch:
         packages = (newer.module.__name__.partition(".")[0], PROJECT)
         refit.save_update(newer.signature, newer.module, newer.estimator, Path(scratch), newer.trusted, packages)
-        _record(model, version.number, Path(scratch), content_hash(rows))
+        _record(model, version.number, Path(scratch), digest)
     return f"version {version.number} knows the newest rows"
 
 

@@ -92,7 +92,7 @@ def judge(model: Model, number: str, *, unattended: bool = False, alone: bool = 
     if before is None:
         conditions += latency(challenger, None, rows, allowed)
         return _verdict(conditions, f"the first champion: {evaluate.summary(evaluate.read_scores(model))}", number)
-    return _judge_against(before, model, challenger, rows, conditions)
+    return _judge_against(before, model, challenger, rows, allowed, conditions)
 
 
 def learned_from(model: Model, number: str, rows: pd.DataFrame) -> np.ndarray:
@@ -102,7 +102,12 @@ def learned_from(model: Model, number: str, rows: pd.DataFrame) -> np.ndarray:
 
 
 def _judge_against(
-    before: str, model: Model, challenger: Contender, rows: pd.DataFrame, conditions: list[Condition]
+    before: str,
+    model: Model,
+    challenger: Contender,
+    rows: pd.DataFrame,
+    allowed: Limits,
+    conditions: list[Condition],
 ) -> Verdict:
     """Return the verdict on a challenger of the version that serves, after the conditions that it met by itself."""
     if not (enough := comparable(model, rows)).holds:
@@ -116,7 +121,6 @@ def _judge_against(
     if same_inputs and np.allclose(served.losses, challenger.losses, rtol=SAME, atol=0):
         tie = Condition("differs from the champion", False, "equal on every row", "a difference")
         return _verdict([*conditions, tie], "")
-    allowed = limits(model)
     conditions = [
         *conditions,
         compatible_answers(served.predictions, challenger.predictions),
