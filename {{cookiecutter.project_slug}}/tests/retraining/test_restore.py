@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from importlib import import_module
 
@@ -9,6 +10,7 @@ import pytest
 
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
+artifact = import_module(f"{PACKAGE}.training.artifact")
 cleanup = import_module(f"{PACKAGE}.retraining.cleanup")
 contract = import_module(f"{PACKAGE}.training.contract")
 deployments = import_module(f"{PACKAGE}.registry.deployments")
@@ -38,6 +40,22 @@ def test_a_version_made_again_is_identical(version, tmp_path):
     folder, changed = restore.restore(*version, tmp_path / "here")
 
     assert changed == []
+    git("worktree", "remove", "--force", str(folder))
+
+
+def test_a_refit_is_made_again_by_code_of_the_level_below(version, tmp_path):
+    """It has no command of this level."""
+    name, number = version
+    found = versions.get_version(name, number)
+    if not found.tags.get("fitted"):
+        pytest.skip("only a table with time holds its newest rows out")
+    folder, _ = restore.restore(name, number, tmp_path / "here")
+    made = folder / "artifacts" / name / "refit"
+    shutil.rmtree(made)
+    (folder / "src" / PACKAGE / "commands" / "pipeline.py").unlink()
+    restore.run_stages(folder, found, name, "refit")
+
+    assert artifact.signature(made).sha256 == found.tags["fitted"]
     git("worktree", "remove", "--force", str(folder))
 
 

@@ -23,10 +23,10 @@ def retrain(models: list[str]) -> None:
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["split", "fit", "score", "all", "refit", "update"]))
+@click.argument("name", type=click.Choice(["split", "fit", "score", "all"]))
 @model_names()
 def stage(name: str, models: list[str]) -> None:
-    """Run one stage of MODELS, or all as dvc.yaml does, or fit the served model again; records nothing."""
+    """Run one stage of MODELS, or all stages, as dvc.yaml does; records nothing."""
     from ..retraining.stages import STAGES, run_stage
     from ..training.contract import load_models
 

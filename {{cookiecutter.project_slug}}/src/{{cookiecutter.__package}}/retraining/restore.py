@@ -24,6 +24,14 @@ ENTRIES = {  # a file that tells a project's release and level, and the command 
     "train.py": (f"{PROJECT}.train", []),
 }
 
+REFITS = """
+import sys
+from importlib import import_module
+package, function, model = sys.argv[1:]
+refit, contract = (import_module(f"{package}.training.{name}") for name in ("refit", "contract"))
+getattr(refit, function)(contract.load_model(model))
+"""  # no command of the level that made the version, which may have been below this one
+
 
 def restore(model: str, number: str, target: Path | None = None) -> tuple[Path, list[str]]:
     """Make a version again.
@@ -92,8 +100,8 @@ def fetch_data(project: Path, data: dict[str, str], whose: str) -> None:
             shutil.copy(here, wanted)
 
 
-def run_stages(project: Path, version: Version, model: str, stage: str = "") -> None:
-    """Run all stages, or one, in another folder, with its code, in its own environment if that differs."""
+def run_stages(project: Path, version: Version, model: str, refit: str = "") -> None:
+    """Run all stages, or a function of training/refit, by the code of another folder, in its environment if it differs."""
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
     environment.pop("MLFLOW_TRACKING_URI", None)  # what is made to compare is not recorded
     python = [sys.executable]
@@ -107,8 +115,8 @@ def run_stages(project: Path, version: Version, model: str, stage: str = "") -> 
     found = [entry for file, entry in ENTRIES.items() if (source / file).exists()]
     if not found:
         raise Refused(f"the restored code in {project} has no command that trains")
-    module, arguments = (PROJECT, ["stage", stage]) if stage else found[0]
-    command = [*python, "-m", module, *arguments, model]
+    module, arguments = found[0]
+    command = [*python, *(["-c", REFITS, PROJECT, refit] if refit else ["-m", module, *arguments]), model]
     made = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
     if made.returncode:
         raise Refused(f"the restored code in {project} does not run: {(made.stderr.strip() or '?').splitlines()[-1]}")

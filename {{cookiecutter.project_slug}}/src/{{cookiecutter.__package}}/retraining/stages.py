@@ -45,10 +45,9 @@ def repository() -> Iterator[Repo]:
 
 def run_stage(name: str, model: "Model") -> None:
     """Run one stage, which writes its files into the model's workspace."""
-    from ..training import evaluate, refit, train  # a retrain with nothing to do needs none of them
+    from ..training import evaluate, train  # a retrain with nothing to do needs neither
 
-    own = {"split": train.split, "fit": train.fit, "score": evaluate.score}
-    (own | {"refit": refit.refit, "update": refit.update})[name](model)
+    {"split": train.split, "fit": train.fit, "score": evaluate.score}[name](model)
 
 
 def outdated(repo: Repo) -> set[str]:
