@@ -220,8 +220,7 @@ def test_up_starts_server_schedule_and_service_and_ends_them(project, level):
         eventually(port, "/health", process)
         [deployment] = deployments(prefect, process)
         assert deployment["schedules"][0]["schedule"]["cron"]
-        status, run = ask(prefect, f"/api/deployments/{deployment['id']}/create_flow_run", {})
-        assert status == 201
+        run = started(prefect, deployment["id"])
         assert finished(prefect, run["id"]) == "COMPLETED", process.log.read_text()
         process.terminate()  # of all that runs, only the outermost
         process.wait(timeout=60)
@@ -232,6 +231,17 @@ def deployments(port: int, process: subprocess.Popen) -> list[dict]:
     """The deployments the server knows, once there is one."""
     eventually(port, "/api/health", process)
     return until(lambda: ask(port, "/api/deployments/filter", {})[1])
+
+
+def started(port: int, deployment: str) -> dict:
+    """A run of the deployment; a server whose database is busy says 503, and its clients ask again."""
+
+    def run() -> dict | None:
+        status, found = ask(port, f"/api/deployments/{deployment}/create_flow_run", {})
+        assert status in {201, 503}, found
+        return found if status == 201 else None
+
+    return until(run)
 
 
 def finished(port: int, run: str) -> str:
