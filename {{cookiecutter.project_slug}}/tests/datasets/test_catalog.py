@@ -209,6 +209,23 @@ def test_an_earlier_snapshot_stays_readable_when_the_source_changes(root):
     assert len(catalog.read("shops", root)) == 3
 
 
+def test_the_rows_before_the_newest_change_can_be_read(root):
+    take(root)
+    with catalog.before(root) as known:
+        assert not known
+    (root / "shops.csv").write_text("shop\n9\n", encoding="utf-8")
+
+    with catalog.fetched(root):
+        with catalog.before(root) as known:
+            assert known and len(catalog.read("shops", root)) == 3
+        assert len(catalog.read("shops", root)) == 1
+    with catalog.before(root) as known:
+        assert known and len(catalog.read("shops", root)) == 3
+    catalog.snapshot_path("shops", catalog.locked(root)["shops"]["previous"], root).unlink()
+    with catalog.before(root) as known:
+        assert not known and len(catalog.read("shops", root)) == 1
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a parquet file"])
 def test_a_damaged_snapshot_is_refused(root, damage):
     take(root)

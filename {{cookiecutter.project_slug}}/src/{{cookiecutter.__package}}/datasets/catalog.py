@@ -58,13 +58,13 @@ def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
         The names of the sources whose content changed.
     """
     lock, made, states, known = locked(root), [], {}, _read_states(root)
-    token = _candidates.set(None)
+    token, taken = _candidates.set(None), datetime.now(UTC).isoformat(timespec="seconds")
     candidates = {}
     try:
         for source in sources(root):
             name, state = source.name, file_state(source, root)
             if not _is_known(name, state, known, lock, root):
-                candidates[name] = _snapshot(source, lock.get(name), root, made)
+                candidates[name] = _snapshot(source, lock.get(name), root, made, taken)
             else:
                 candidates[name] = lock[name]
             states[name] = [state, candidates[name]["sha256"]]
@@ -80,6 +80,29 @@ def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
         write_lock(candidates, root)
     if keep and states != known:
         _write_states(states, root)
+
+
+@contextmanager
+def before(root: Path = ROOT) -> Iterator[bool]:
+    """Let `read` give, inside the block, the snapshots before the newest change of any source.
+
+    Yields:
+        Whether there was a version before, and its snapshots are here; if not, `read` gives what it gives outside.
+    """
+    now = _candidates.get()
+    now = locked(root) if now is None else now
+    newest = max((entry.get("taken", "") for entry in now.values()), default="")
+    former = {
+        name: {"sha256": entry["previous"]}
+        for name, entry in now.items()
+        if entry.get("taken") == newest and entry.get("previous")
+    }
+    here = all(snapshot_path(name, entry["sha256"], root).exists() for name, entry in former.items())
+    token = _candidates.set(now | former if here else now)
+    try:
+        yield bool(former) and here
+    finally:
+        _candidates.reset(token)
 
 
 def read(name: str, root: Path = ROOT) -> pd.DataFrame:
@@ -108,7 +131,7 @@ def read(name: str, root: Path = ROOT) -> pd.DataFrame:
 
 
 def locked(root: Path = ROOT) -> dict[str, dict]:
-    """Return what data/catalog.lock records of each source: hash, rows, columns and time of its snapshot."""
+    """Return what data/catalog.lock records of each source: hash, rows, columns, time and, if any, the hash before."""
     path = root / "data" / "catalog.lock"
     try:
         lock = json.loads(path.read_text(encoding="utf-8"))
@@ -164,10 +187,10 @@ def is_whole(path: Path) -> bool:
 
 def _is_known(name: str, state: str, known: dict, lock: dict[str, dict], root: Path) -> bool:
     """Return whether the files of a source are as they were when the snapshot in the lock was read from them."""
-    before = lock.get(name)
-    if not state or not before or known.get(name) != [state, before["sha256"]]:
+    entry = lock.get(name)
+    if not state or not entry or known.get(name) != [state, entry["sha256"]]:
         return False
-    return _rows_in(snapshot_path(name, before["sha256"], root)) == before.get("rows", -1)
+    return _rows_in(snapshot_path(name, entry["sha256"], root)) == entry.get("rows", -1)
 
 
 def _read_states(root: Path) -> dict[str, list[str]]:
@@ -192,30 +215,31 @@ def _rows_in(path: Path) -> int | None:
         return None
 
 
-def _snapshot(source: Source, before: dict | None, root: Path, made: list[Path]) -> dict:
+def _snapshot(source: Source, known: dict | None, root: Path, made: list[Path], taken: str) -> dict:
     """Read a source into a snapshot.
 
     Args:
         source: The catalogue's entry.
-        before: What the lock has of it, if anything.
+        known: What the lock has of it, if anything.
         root: The project's folder.
         made: Receives the path of a new file.
+        taken: The time of this command.
 
     Returns:
-        The lock's entry for what the source holds now; `before` itself if that is the same.
+        The lock's entry for what the source holds now; `known` itself if that is the same.
     """
     table = read_source(source, root)
     try:
         digest = content_hash(table)
     except (TypeError, ValueError) as error:  # lists, objects
         raise Refused(f"source {source.name} has a column that is no plain value: {first_line(error)}") from error
-    path, moved = snapshot_path(source.name, digest, root), not before or before["sha256"] != digest
+    path, moved = snapshot_path(source.name, digest, root), not known or known["sha256"] != digest
     if not path.exists():
         made.append(path)
     if not path.exists() or _rows_in(path) != table.num_rows or (moved and not is_whole(path)):  # cut off, or damaged
         with atomic_write(path) as part:
             pq.write_table(table.replace_schema_metadata(None), part)
     if not moved:
-        return before
-    taken = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"sha256": digest, "rows": table.num_rows, "columns": table.num_columns, "taken": taken}
+        return known
+    entry = {"sha256": digest, "rows": table.num_rows, "columns": table.num_columns, "taken": taken}
+    return entry | ({"previous": known["sha256"]} if known else {})
