@@ -101,7 +101,7 @@ def fetch_data(project: Path, data: dict[str, str], whose: str) -> None:
 
 
 def run_stages(project: Path, version: Version, model: str, refit: str = "") -> None:
-    """Run all stages, or a function of training/refit, by the code of another folder, in its environment if it differs."""
+    """Run all stages, or a function of training/refit, by the code of another folder, in its environment."""
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
     environment.pop("MLFLOW_TRACKING_URI", None)  # what is made to compare is not recorded
     python = [sys.executable]
