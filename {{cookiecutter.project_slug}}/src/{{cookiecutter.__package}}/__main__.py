@@ -32,21 +32,28 @@ def main() -> None:
 
 @main.command()
 def data() -> None:
-    """Take snapshots, check them, write reports/data.html; bad data changes no snapshot."""
+    """Take snapshots, check them, write reports/data.html and findings.csv; bad data changes no snapshot."""
     from .data import TABLES
-    from .datasets import catalog, report
+    from .datasets import catalog, checks, report
+    from .datasets.suspects import suspects
 
-    sections = []
+    sections, findings, refused = [], {}, []
     with catalog.fetched() as changed:
-        try:
-            for table in TABLES:
-                sections.append(report.table_section(table, table.rows()))
-                print(f"{table.name}: all checks hold", flush=True)
-        except report.BadData as bad:
-            sections.append(report.failure_section(table, bad))
-            raise
-        finally:
-            report.write_page(report.REPORT, "Data", sections)
+        for table in TABLES:
+            try:
+                rows = table.rows()
+            except checks.BadData as bad:
+                findings[table.name] = bad.findings
+                sections.append(report.failure_section(table, bad))
+                refused.append(str(bad))
+            else:
+                findings[table.name] = suspects(table, rows)
+                sections.append(report.table_section(table, rows))
+                print("\n".join(checks.verdict(table.name, findings[table.name], len(rows))), flush=True)
+        report.write_page(report.REPORT, "Data", sections)
+        checks.write_findings(findings)
+        if refused:
+            raise Refused("\n".join([*refused, f"reports/{checks.FINDINGS.name} has this as a file"]))
     for name, entry in catalog.locked().items():
         state = "new snapshot" if name in changed else "unchanged"
         print(f"{name}: {entry['rows']} rows, {entry['columns']} columns, {entry['sha256'][:12]}, {state}")

@@ -181,7 +181,7 @@ def broken(rows, columns, **facts):
     ("values", "kind", "words"),
     [
         ([True, None, False], bool, "missing, and made a value by the type bool, 1 of 3 rows"),
-        ([1.0, 2.5, 3.0], int, "cut by the type int64, 1 of 3 rows, e.g. 2.5"),
+        ([1.0, 2.5, 3.0], int, "cut by the type int64, 1 of 3 rows, e.g. key=1 x=2.5"),
         ([Decimal("0.10"), Decimal("0.2"), None], object, "holds values of kind decimal"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_bad_file_is_named_by_its_key_with_the_true_reason_before_any_training
             {"path": pa.Column(str), "content": pa.Column(object, asked), "label": pa.Column(str)}
         )
         own = tables.Table("own", lambda: rows, schema, target="label", key="path")
-        with pytest.raises(package.Refused, match=r"cut off or damaged, 1 of 32 rows, e\.g\. 30\.png") as said:
+        with pytest.raises(package.Refused, match=r"cut off or damaged, 1 of 32 rows, e\.g\. path=30\.png") as said:
             tables.checked(own, rows.assign(content=[*good, file(noise(64))[:2000], b""]))
         assert "no image that can be read, of BMP" in str(said.value)
         assert "31.png" in str(said.value)

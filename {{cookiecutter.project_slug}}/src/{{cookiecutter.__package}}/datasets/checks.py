@@ -1,35 +1,108 @@
-"""What can be wrong with rows: each check returns its findings, a line for every column and reason."""
+"""What can be wrong with rows: each check returns its findings, one for every column and reason."""
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import pandas as pd
 
-from .. import Refused
+from .. import ROOT, Refused, atomic_write
 
+FINDINGS = ROOT / "reports" / "findings.csv"
 EXAMPLES = 5  # bad rows shown for each finding
+PRINTED = 8  # warnings of a table; the file has all
+SHOWN = 80  # characters of a value
 ABSENT = {"column_in_dataframe": "the column is missing", "column_in_schema": "the column is not in the schema"}
 
 
-class BadData(Refused):
-    """Say that rows break their schema; `problems` has a line per column and check: rows, example values."""
+@dataclass(frozen=True)
+class Finding:
+    """What a check found in a column.
 
-    def __init__(self, table: str, problems: pd.DataFrame, total: int) -> None:
+    Attributes:
+        column: Its name; several are joined by " and ", and it is empty for the table as a whole.
+        check: What is wrong, in words.
+        rows: How many rows are concerned.
+        examples: Up to five of them: the values of the key, and of the column where they say more.
+        severity: An "error" refuses the data, a "warning" is to be looked at.
+    """
+
+    column: str
+    check: str
+    rows: int
+    examples: tuple[Mapping[str, Any], ...] = ()
+    severity: Literal["error", "warning"] = "error"
+
+    @property
+    def shown(self) -> list[str]:
+        """The examples as text, as in `patient=17 age=-3`."""
+        return [" ".join(f"{name}={shown(value)}" for name, value in each.items()) for each in self.examples]
+
+    def line(self, total: int) -> str:
+        """Return the finding as a line of text about a table of `total` rows."""
+        examples = f", e.g. {'; '.join(self.shown)}" if self.examples else ""
+        column = f"{self.column}: " if self.column else ""
+        return f"{column}{self.check}, {self.rows:,} of {total:,} rows{examples}"
+
+
+class BadData(Refused):
+    """Say that rows break their schema; `findings` has one for each column and check."""
+
+    def __init__(self, table: str, findings: list[Finding], total: int) -> None:
         """Keep the findings on a table of `total` rows and put them into the message."""
-        self.problems = problems
-        lines = [
-            f"  {row.column}: {row.check}, {row.rows} of {total} rows, e.g. {row.examples}"
-            for row in problems.itertuples()
-        ]
+        self.table, self.findings, self.total = table, findings, total
+        lines = [f"  {finding.line(total)}" for finding in findings]
         super().__init__("\n".join([f"table {table} breaks its schema in src/*/data.py:", *lines]))
 
 
-def finding(column: str, check: str, rows: int, examples: list) -> pd.DataFrame:
-    """Return one finding: a frame of one line."""
-    shown = "; ".join(map(str, examples)) or "all"
-    return pd.DataFrame([{"column": column, "check": check, "rows": rows, "examples": shown}])
+def write_findings(findings: Mapping[str, list[Finding]]) -> None:
+    """Write, for whoever owns the source, a line for each example, or for a finding that has none.
+
+    Args:
+        findings: By the name of the table.
+    """
+    with atomic_write(FINDINGS) as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["table", "severity", "column", "check", "rows", "example"])
+        for table, own in findings.items():
+            for each in own:
+                for example in each.shown or [""]:
+                    writer.writerow([table, each.severity, each.column, each.check, each.rows, example])
 
 
-def schema_failures(cases: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def verdict(table: str, warnings: list[Finding], total: int) -> list[str]:
+    """Return what to print about a table of `total` good rows: a line, and one for each of the first warnings."""
+    more = f", {len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else ""
+    left = [f"  ... and more in reports/{FINDINGS.name}"] if len(warnings) > PRINTED else []
+    lines = [f"  warning: {each.line(total)}" for each in warnings[:PRINTED]]
+    return [f"{table}: all checks hold{more}", *lines, *left]
+
+
+def shown(value: object) -> str:
+    """Return a value as a short text: a file by its size, a day without a time."""
+    if isinstance(value, bytes):
+        return f"({len(value):,} bytes)"
+    if isinstance(value, pd.Timestamp) and value == value.normalize():
+        return str(value.date())
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def finding(
+    column: str, check: str, bad: pd.DataFrame, keys: list[str], severity: Literal["error", "warning"] = "error"
+) -> Finding:
+    """Return a finding on the rows `bad`, with the keys of the first ones as examples."""
+    names = list(dict.fromkeys([*keys, column]))
+    first = bad.head(EXAMPLES)
+    if not {*keys} <= {*bad}:
+        first = first.assign(row=first.index)
+        names = ["row", column]
+    examples = first[[name for name in names if name in first]].to_dict("records")
+    return Finding(column, check, len(bad), tuple(examples), severity)
+
+
+def schema_failures(cases: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> list[Finding]:
     """Return a finding per column and check for pandera's failure cases."""
     checks = cases["check"].astype(str)
     uncoerced = cases["column"].isin(cases["column"][checks.str.startswith("coerce_dtype")])
@@ -38,51 +111,50 @@ def schema_failures(cases: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) ->
     if files.any():
         told = _image_reasons(cases["failure_case"][files], pd.Series(False, cases.index[files]))
         cases = cases.assign(check=told[told != ""].reindex(cases.index).fillna(cases["check"].astype(str)))
-    lines = []
+    found = []
     for (column, check), group in cases.groupby(["column", "check"], sort=False, dropna=False):
         if check in ABSENT:
-            lines += [finding(name, ABSENT[check], len(rows), []) for name in group["failure_case"]]
+            found += [Finding(str(name), ABSENT[check], len(rows)) for name in group["failure_case"]]
         else:
-            shown = group.head(EXAMPLES)
-            pairs = zip(shown["index"], shown["failure_case"], strict=True)
-            examples = [_example(rows, i, value, keys) for i, value in pairs]
-            lines.append(finding(column, str(check), len(group), examples))
-    return pd.concat(lines, ignore_index=True)
+            pairs = zip(group["index"].head(EXAMPLES), group["failure_case"].head(EXAMPLES), strict=True)
+            examples = tuple(_example(rows, index, str(column), value, keys) for index, value in pairs)
+            found.append(Finding(str(column), str(check), len(group), examples))
+    return found
 
 
-def altered_values(loaded: pd.DataFrame, rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def altered_values(loaded: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> Iterator[Finding]:
     """Yield a finding for each column whose values the schema's type has changed.
 
     Args:
         loaded: The rows before the schema's types were applied.
         rows: The rows afterwards.
+        keys: The columns that identify a row.
     """
     if not loaded.index.equals(rows.index):  # the schema leaves rows out
         return
     for name in rows.columns.intersection(loaded.columns):
         before, after = loaded[name], rows[name]
         if (filled := before.isna() & after.notna()).any():
-            check = f"missing, and made a value by the type {after.dtype}"
-            yield finding(name, check, filled.sum(), after[filled].head(1))
-        elif pd.api.types.is_float_dtype(before) and pd.api.types.is_integer_dtype(after):
-            cut = before.notna() & (before != after)
-            if cut.any():
-                yield finding(name, f"cut by the type {after.dtype}", cut.sum(), before[cut].head(EXAMPLES))
+            yield finding(name, f"missing, and made a value by the type {after.dtype}", rows[filled], keys)
+            continue
+        whole = pd.api.types.is_float_dtype(before) and pd.api.types.is_integer_dtype(after)
+        if whole and (cut := before.notna() & (before != after)).any():
+            yield finding(name, f"cut by the type {after.dtype}", loaded[cut], keys)
 
 
-def unusable_values(rows: pd.DataFrame, features: list[str], time: str | None) -> Iterator[pd.DataFrame]:
+def unusable_values(rows: pd.DataFrame, features: list[str], time: str | None, keys: list[str]) -> Iterator[Finding]:
     """Yield a finding for each feature whose values have no plain type, and for a time column that has no order."""
-    for name in rows[features].select_dtypes(object):
+    for name in (each for each in features if rows[each].dtype == object):
         kind = pd.api.types.infer_dtype(rows[name], skipna=True)
         if kind not in {"string", "bytes", "empty"}:
             advice = f"holds values of kind {kind}: make it a float, boolean, datetime64[ns] or text"
-            yield finding(name, advice, rows[name].notna().sum(), rows[name].dropna().head(EXAMPLES))
+            yield finding(name, advice, rows[rows[name].notna()], keys)
     times = rows[time] if time else pd.Series(dtype=float)
     if not (pd.api.types.is_datetime64_any_dtype(times) or pd.api.types.is_numeric_dtype(times)):
-        yield finding(time, "names times, but is text: make it datetime64[ns]", len(rows), times.head(EXAMPLES))
+        yield finding(time, "names times, but is text: make it datetime64[ns]", rows, keys)
 
 
-def unusable_files(rows: pd.DataFrame, features: list[str], keys: list[str], held: pd.Series) -> Iterator[pd.DataFrame]:
+def unusable_files(rows: pd.DataFrame, features: list[str], keys: list[str], held: pd.Series) -> Iterator[Finding]:
     """Yield a finding for each reason why files are no images that a model can use, with the keys of the files.
 
     Args:
@@ -95,33 +167,33 @@ def unusable_files(rows: pd.DataFrame, features: list[str], keys: list[str], hel
         if pd.api.types.infer_dtype(rows[name], skipna=False) == "bytes":
             reasons = _image_reasons(rows[name], held)
             for reason, own in rows[reasons != ""].groupby(reasons):
-                examples = own[keys].head(EXAMPLES).astype(str).agg(" ".join, axis=1)
-                yield finding(name, reason, len(own), list(examples))
+                yield finding(name, reason, own, keys)
 
 
-def missing_values(rows: pd.DataFrame, nullable: list[str]) -> Iterator[pd.DataFrame]:
+def missing_values(rows: pd.DataFrame, nullable: list[str], keys: list[str]) -> Iterator[Finding]:
     """Yield a finding for each of these columns, nullable by their schema, that has a missing value all the same."""
     for name in nullable:
         if name in rows and rows[name].isna().any():
-            advice = "missing, though it is key, target, time or group"
-            yield finding(name, advice, rows[name].isna().sum(), ["no value"])
+            yield finding(name, "missing, though it is key, target, time or group", rows[rows[name].isna()], keys)
 
 
-def duplicate_keys(rows: pd.DataFrame, keys: list[str]) -> Iterator[pd.DataFrame]:
+def duplicate_keys(rows: pd.DataFrame, keys: list[str]) -> Iterator[Finding]:
     """Yield a finding if several rows have the same key."""
     if not set(keys) <= set(rows):
         return
     doubles = rows[rows.duplicated(keys, keep=False)]
     if len(doubles):
-        examples = doubles[keys].drop_duplicates().head(EXAMPLES).to_numpy().tolist()
-        yield finding(" and ".join(keys), "duplicate keys", len(doubles), examples)
+        examples = tuple(doubles[keys].drop_duplicates().head(EXAMPLES).to_dict("records"))
+        yield Finding(" and ".join(keys), "duplicate keys", len(doubles), examples)
 
 
-def _example(rows: pd.DataFrame, row: int, value: object, keys: list[str]) -> str:
-    """Return where the bad value is, and the value; a file is named by its key."""
-    if isinstance(value, bytes) and set(keys) <= set(rows):
-        return f"{' '.join(map(str, rows.loc[row, keys]))} ({len(value):,} bytes)"
-    return f"row {row}: {value}"
+def _example(rows: pd.DataFrame, index: object, column: str, value: object, keys: list[str]) -> dict[str, object]:
+    """Return the key of the row that has this index, or its number where it has none, and the value."""
+    if index is None or index not in rows.index:
+        return {column: value}
+    if not {*keys} <= {*rows}:
+        return {"row": index, column: value}
+    return {**rows.loc[index, keys].to_dict(), column: value}
 
 
 def _image_reasons(contents: pd.Series, held: pd.Series) -> pd.Series:

@@ -92,7 +92,11 @@ def table_section(table: Table, rows: pd.DataFrame) -> Section:
 
 def failure_section(table: Table, bad: BadData) -> Section:
     """Return the page's part on a table that failed: which columns break which checks, and where."""
-    return Section(table.name, "breaks its schema", good=False, table=bad.problems)
+    lines = [
+        {"column": each.column, "check": each.check, "rows": each.rows, "examples": "; ".join(each.shown)}
+        for each in bad.findings
+    ]
+    return Section(table.name, "breaks its schema", good=False, table=pd.DataFrame(lines))
 
 
 def profile(rows: pd.DataFrame) -> pd.DataFrame:

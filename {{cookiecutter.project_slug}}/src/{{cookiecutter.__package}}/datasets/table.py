@@ -106,6 +106,8 @@ class Table:
     def rows(self) -> pd.DataFrame:
         """Return all rows in the order of time and key; raise BadData if they break the schema."""
         rows = self.load()
+        if not rows.index.is_unique:  # as of a concat: the index is what tells a bad row
+            rows = rows.reset_index(drop=True)
         if self.prepare:
             rows = self._prepared(rows)
         rows = checked(self, rows)  # under the same name: those that were read are let go before the next copy
@@ -197,14 +199,15 @@ def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     findings, loaded = [], rows.drop(columns=asked.columns)
     try:
         rows = table.schema.validate(loaded, lazy=True)
-        findings += [*altered_values(loaded, rows), *unusable_values(rows, table.features, table.time)]
+        findings += altered_values(loaded, rows, table.keys)
+        findings += unusable_values(rows, table.features, table.time, table.keys)
         findings += unusable_files(rows, table.features, table.keys, is_holdout(table, rows))
     except SchemaErrors as errors:
-        findings.append(schema_failures(errors.failure_cases, rows, table.keys))
-    findings += missing_values(rows, [name for name in named if table.schema.columns[name].nullable])
+        findings += schema_failures(errors.failure_cases, rows, table.keys)
+    findings += missing_values(rows, [name for name in named if table.schema.columns[name].nullable], table.keys)
     findings += duplicate_keys(rows, table.keys)
     if findings:
-        raise BadData(table.name, pd.concat(findings, ignore_index=True), len(rows))
+        raise BadData(table.name, findings, len(rows))
     return rows.join(asked)
 
 
