@@ -24,6 +24,8 @@ COMMANDS = {
         "withdraw",
         "predict",
         "forecast",
+        "labels",
+        "forget",
         "serve",
         "recover",
     },
@@ -37,7 +39,7 @@ import_module(f"{sys.argv[1]}.serving.app")
 models = import_module(f"{sys.argv[1]}.models")
 for module in iter_modules(models.__path__):
     import_module(f"{models.__name__}.{module.name}")
-print(*(name for name in ("matplotlib", "pandera", "sqlalchemy", "dvc") if name in sys.modules))
+print(*(name for name in ("matplotlib", "pandera", "dvc") if name in sys.modules))
 """
 WATCH = """
 import os, socket
@@ -129,7 +131,12 @@ def test_train_promote_predict_serve_roll_back(project, level, tmp_path):
     assert "no earlier champion" in refused.stderr
     assert "nothing serves until one is promoted" in project.just("withdraw", project.models[0])
     project.just("promote", "1", project.models[0])
-    serve_and_ask(project)
+    answered = serve_and_ask(project)
+    labels = tmp_path / "labels.csv"
+    for model, identity in answered.items():
+        labels.write_text(f"prediction_id,label\n{identity},1\n", encoding="utf-8")
+        assert "1 labels stored" in project.just("labels", str(labels), model)
+        assert "0 logged predictions deleted" in project.just("forget", "nobody", model)
 
 
 def holdout(project: Project, model: str, target: Path) -> Path:
@@ -144,9 +151,9 @@ def holdout(project: Project, model: str, target: Path) -> Path:
     return target
 
 
-def serve_and_ask(project: Project) -> None:
-    """The service answers each model's own examples."""
-    port = free_port()
+def serve_and_ask(project: Project) -> dict[str, str]:
+    """The service answers each model's own examples; by model, the id of one prediction."""
+    port, answered = free_port(), {}
     with project.server("uv", "run", "just", "serve", str(port)) as process:
         eventually(port, "/ready", process)
         for name, serving in ask(port, "/version")[1].items():
@@ -154,11 +161,15 @@ def serve_and_ask(project: Project) -> None:
             examples = json.loads(folder.read_text(encoding="utf-8"))["examples"]
             status, answer = ask(port, f"/models/{name}/predict", {"rows": examples})
             assert (status, answer.get("version")) == (200, serving["version"]), answer
+            answered[name] = answer["prediction_ids"][0]
+            feedback = {"labels": [{"prediction_id": answered[name], "label": 1}]}
+            assert ask(port, f"/models/{name}/feedback", feedback)[1]["stored"] == 1
             assert ask(port, f"/models/{name}/predict", {"rows": [{}]})[0] == 422
         if sys.platform != "win32":
             process.terminate()  # of all that runs, only the outermost
             process.wait(timeout=60)
             until(lambda: is_gone(port), patience=30)
+    return answered
 
 
 def is_gone(port: int) -> bool:
@@ -170,7 +181,7 @@ def is_gone(port: int) -> bool:
     return False
 
 
-def test_what_serves_loads_nothing_that_only_draws_checks_or_queries(project, level):
+def test_what_serves_loads_nothing_that_only_draws_or_checks(project, level):
     """Each of these takes a tenth of a second to a second, and memory for as long as the service runs."""
     at_least(level, "model-centric")
     done = project.run("uv", "run", "python", "-c", LOADED, project.package)

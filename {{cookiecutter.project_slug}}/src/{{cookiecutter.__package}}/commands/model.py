@@ -3,10 +3,14 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .. import Refused
+
+if TYPE_CHECKING:
+    from ..datasets.table import Table
 
 
 def model_names() -> Callable:
@@ -149,6 +153,36 @@ def forecast(predictions: Path, periods: int | None, models: list[str]) -> None:
 
 
 @click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@model_names()
+def labels(file: Path, models: list[str]) -> None:
+    """Store the labels in FILE (.csv, .parquet): the prediction_id or the key of each row, and what turned out true."""
+    from ..serving.labels import add_labels, read_labels
+    from ..serving.prediction_log import open_log
+    from ..training.params import model_blocks, single_name
+
+    table = _table(name := single_name(models))
+    target = model_blocks([name])[name].get("target") or table.target
+    stored, unknown = add_labels(open_log(), name, read_labels(file, table.keys, target))
+    click.echo(f"{name}: {stored} labels stored")
+    if unknown:
+        raise Refused(f"{len(unknown)} labels are of no logged prediction of {name}, such as {unknown[0]!r}")
+
+
+@click.command()
+@click.argument("key")
+@model_names()
+def forget(key: str, models: list[str]) -> None:
+    """Delete all logged predictions about the row with this KEY, and their labels, of one model or of all."""
+    from ..serving.prediction_log import delete_key, key_text, open_log
+    from ..training.params import model_blocks
+
+    for name in model_blocks(models):
+        count = delete_key(open_log(), name, key_text([key]))
+        click.echo(f"{name}: {count} logged predictions deleted")
+
+
+@click.command()
 @click.argument("port", type=click.IntRange(1, 65535), default=8000)
 def serve(port: int) -> None:
     """Serve the champions over HTTP on PORT, until stopped; set SERVE_HOST to be reached from outside."""
@@ -176,11 +210,15 @@ def recover(copy: str) -> None:
 
 def _row_names(model: str) -> list[str]:
     """Return the columns that tell what a prediction is for: the table's key, group and time."""
-    from ..training.contract import table_of
-    from ..training.params import model_blocks
-
-    table = table_of(model, model_blocks([model])[model])
+    table = _table(model)
     return list(dict.fromkeys(name for name in [*table.keys, table.group, table.time] if name))
 
 
-COMMANDS = [train, evaluate, promote, rollback, withdraw, predict, forecast, serve, recover]
+def _table(model: str) -> "Table":
+    from ..training.contract import table_of
+    from ..training.params import model_blocks
+
+    return table_of(model, model_blocks([model])[model])
+
+
+COMMANDS = [train, evaluate, promote, rollback, withdraw, predict, forecast, labels, forget, serve, recover]

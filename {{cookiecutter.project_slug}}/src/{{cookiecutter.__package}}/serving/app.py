@@ -17,6 +17,8 @@ from .. import BadRows, from_environment
 from ..registry.loading import LoadedVersion
 from ..registry.settings import PROJECT
 from ..training.params import model_blocks
+from . import feedback
+from .prediction_log import PredictionLog
 from .protection import MAX_ROWS, MAX_ROWS_IN_WORK, Guard, InWork, PlainJSONRoute
 from .served_models import ServedModels
 from .server import check_port, run
@@ -34,6 +36,7 @@ class Metrics:
         self.rows = Counter("predict_rows", "Rows predicted", ["model"], registry=self.registry)
         self.seconds = Histogram("predict_seconds", "Seconds to answer a request", ["model"], registry=self.registry)
         self.failures = Counter("champion_load_failures", "Champions not loaded", ["model"], registry=self.registry)
+        self.lost = Counter("predictions_not_logged", "Rows missing in the log", ["model"], registry=self.registry)
         self.version = Gauge("model_version", "Version that serves", ["model"], registry=self.registry)
 
 
@@ -51,7 +54,9 @@ def create_app() -> FastAPI:
     service.state.metrics = metrics = Metrics()
     service.state.models = ServedModels(list(model_blocks([])), lambda name: metrics.failures.labels(name).inc())
     service.state.rows = InWork("rows", MAX_ROWS_IN_WORK)
+    service.state.log = PredictionLog(lambda name, rows: metrics.lost.labels(name).inc(rows))
     service.include_router(routes)
+    service.include_router(feedback.routes)
     service.add_exception_handler(RequestValidationError, _first_problem)
     service.add_middleware(Guard, key=from_environment(Settings).serve_api_key)
     return service
@@ -64,7 +69,8 @@ async def _lifespan(service: FastAPI) -> AsyncIterator[None]:
     watcher = threading.Thread(target=follow_champions, args=(models, stop), daemon=True)
     models.refresh()
     watcher.start()
-    yield
+    with service.state.log.writing():
+        yield
     stop.set()
 
 
@@ -121,8 +127,10 @@ def predict(
         raise HTTPException(422, str(bad)) from bad
     metrics.requests.labels(name, 200).inc()
     metrics.rows.labels(name).inc(len(records))
-    metrics.seconds.labels(name).observe(time.perf_counter() - start)
-    return {"model": name, "version": champion.number, "predictions": predictions, "warnings": warnings}
+    metrics.seconds.labels(name).observe(seconds := time.perf_counter() - start)
+    ids = request.app.state.log.add(champion, records, predictions, seconds)
+    answer = {"model": name, "version": champion.number, "predictions": predictions, "warnings": warnings}
+    return answer | ({"prediction_ids": ids} if ids else {})
 
 
 async def _first_problem(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -38,6 +38,7 @@ class Signature:
         out_of_range: "warn" or "refuse": what becomes of a request that breaks a check of `inputs`.
         preparation: The function that makes rows of requests, as in "preparation:flights"; or empty.
         lookups: The SHA-256 of each table that it looks something up in, by name; they lie beside the model file.
+        keys: The columns that identify a row: the prediction log keeps them where a request has them.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Signature:
     out_of_range: str = "warn"
     preparation: str = ""
     lookups: dict[str, str] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
 
     def typed(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the rows with the kinds that the model learned from.

@@ -107,6 +107,7 @@ def fit_rows(model: Model, rows: pd.DataFrame, folder: Path) -> None:
         "examples": examples,
         "out_of_range": model.table.out_of_range,
         "preparation": model.preparation,
+        "keys": model.table.keys,
         "predictions": responses(model.module, estimator, requests),
     }
     artifact.save(folder, estimator, described, model.module.TRUSTED, lookups=lookups)
