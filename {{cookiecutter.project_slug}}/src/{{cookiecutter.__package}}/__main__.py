@@ -35,6 +35,7 @@ def data() -> None:
     """Take snapshots, check them, write reports/data.html and findings.csv; bad data changes no snapshot."""
     from .data import TABLES
     from .datasets import catalog, checks, report
+    from .datasets.jumps import earlier_rows, jumps
     from .datasets.suspects import suspects
 
     sections, findings, refused = [], {}, []
@@ -47,7 +48,7 @@ def data() -> None:
                 sections.append(report.failure_section(table, bad))
                 refused.append(str(bad))
             else:
-                findings[table.name] = suspects(table, rows)
+                findings[table.name] = [*jumps(table, rows, earlier_rows(table)), *suspects(table, rows)]
                 sections.append(report.table_section(table, rows))
                 print("\n".join(checks.verdict(table.name, findings[table.name], len(rows))), flush=True)
         report.write_page(report.REPORT, "Data", sections)

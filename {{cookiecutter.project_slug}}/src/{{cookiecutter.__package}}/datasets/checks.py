@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from .. import ROOT, Refused, atomic_write
+from .personal import masked
 
 FINDINGS = ROOT / "reports" / "findings.csv"
 EXAMPLES = 5  # bad rows shown for each finding
@@ -37,13 +38,14 @@ class Finding:
     @property
     def shown(self) -> list[str]:
         """The examples as text, as in `patient=17 age=-3`."""
-        return [" ".join(f"{name}={shown(value)}" for name, value in each.items()) for each in self.examples]
+        return [" ".join(f"{name}={shown(value, name)}" for name, value in each.items()) for each in self.examples]
 
     def line(self, total: int) -> str:
         """Return the finding as a line of text about a table of `total` rows."""
         examples = f", e.g. {'; '.join(self.shown)}" if self.examples else ""
         column = f"{self.column}: " if self.column else ""
-        return f"{column}{self.check}, {self.rows:,} of {total:,} rows{examples}"
+        rows = f", {self.rows:,} of {total:,} rows" if self.severity == "error" or self.rows < total else ""
+        return f"{column}{self.check}{rows}{examples}"
 
 
 class BadData(Refused):
@@ -79,13 +81,13 @@ def verdict(table: str, warnings: list[Finding], total: int) -> list[str]:
     return [f"{table}: all checks hold{more}", *lines, *left]
 
 
-def shown(value: object) -> str:
-    """Return a value as a short text: a file by its size, a day without a time."""
+def shown(value: object, column: str = "") -> str:
+    """Return a value as a short text: a file by its size, a day without a time, personal data masked."""
     if isinstance(value, bytes):
         return f"({len(value):,} bytes)"
     if isinstance(value, pd.Timestamp) and value == value.normalize():
         return str(value.date())
-    text = str(value)
+    text = str(masked(value, column))
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
@@ -137,9 +139,17 @@ def altered_values(loaded: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) ->
         if (filled := before.isna() & after.notna()).any():
             yield finding(name, f"missing, and made a value by the type {after.dtype}", rows[filled], keys)
             continue
+        if pd.api.types.is_string_dtype(before) and getattr(after.dtype, "kind", "") == "M" and _offsets(before) > 1:
+            advice = f"mixes time zones, which the type {after.dtype} drops: make it datetime64[ns, UTC] in the schema"
+            yield finding(name, advice, loaded, keys)
         whole = pd.api.types.is_float_dtype(before) and pd.api.types.is_integer_dtype(after)
         if whole and (cut := before.notna() & (before != after)).any():
             yield finding(name, f"cut by the type {after.dtype}", loaded[cut], keys)
+
+
+def _offsets(times: pd.Series) -> int:
+    """Return how many different time zones stand at the end of texts."""
+    return times.str.extract(r":\d\d(?:\.\d+)? ?(Z|[+-]\d\d:?\d\d)$", expand=False).nunique()
 
 
 def unusable_values(rows: pd.DataFrame, features: list[str], time: str | None, keys: list[str]) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from ..datasets import columns
+from ..datasets import columns, skill
 from ..datasets.columns import Input
 from ..datasets.table import Table
 from ..training.statistics import resampling_units
@@ -17,8 +17,6 @@ from .limits import Limits
 
 ROWS, FOLDS = 1000, 3  # rows drawn, and folds of each cross-validation
 COLUMNS, PAIRED = 100, 6  # columns of most importance to a forest that are tried alone, and in pairs
-CLASSES = 12  # distinct values up to which a number is told apart by its value
-SUSPECT = 0.9  # of the target told by one column: worth a look
 HALF = 0.5  # two columns hold the answer together only if neither tells more than this alone
 
 
@@ -42,13 +40,13 @@ def check_leakage(table: Table, inputs: list[Input], rows: pd.DataFrame, allowed
     if not names or limit == 1:
         return Condition(name, True, "not asked" if names else "no column to ask", wanted)
     told = skills(table, names, rows)
-    alone = {each: skill for each, skill in told.items() if len(each) == 1}
-    pairs = {pair: skill for pair, skill in told.items() if max(alone[column,] for column in pair) <= HALF}
+    alone = {each: share for each, share in told.items() if len(each) == 1}
+    pairs = {pair: share for pair, share in told.items() if max(alone[column,] for column in pair) <= HALF}
     strongest = max(alone, key=alone.get)
     worst = max([strongest, *pairs], key=told.get) if alone[strongest] <= limit else strongest
     verb = "tells" if len(worst) == 1 else "tell"
     found = f"{' and '.join(map(repr, worst))} {verb} {max(told[worst], 0):.0%} of {table.target} alone"
-    suspect = len(worst) == 1 and told[worst] > SUSPECT
+    suspect = len(worst) == 1 and told[worst] > skill.SUSPECT
     return Condition(name, told[worst] <= limit, found, wanted, warning=suspect)
 
 
@@ -57,11 +55,11 @@ def skills(table: Table, names: list[str], rows: pd.DataFrame) -> dict[tuple[str
 
     For classes it is the balanced accuracy, for numbers R2 on their ranks; scaled so that 0 is chance and 1 is all.
     """
-    few = rows[table.target].nunique() <= CLASSES or not pd.api.types.is_numeric_dtype(rows[table.target])
-    rows = rows if few or table.time is None else _changes(table, names, rows)
+    few = skill.is_class(rows[table.target])
+    rows = rows if few or table.time is None else skill.changes(table, names, rows)
     rows = rows.iloc[np.random.default_rng(0).permutation(len(rows))[:ROWS]].reset_index(drop=True)
-    values = np.column_stack([_ranks(rows[name]) for name in names])  # (rows, columns)
-    truth = rows[table.target].factorize()[0] if few else _ranks(rows[table.target])
+    values = np.column_stack([skill.ranks(rows[name]) for name in names])  # (rows, columns)
+    truth = rows[table.target].factorize()[0] if few else skill.ranks(rows[table.target])
     units = resampling_units(rows, table)
     forest = (ExtraTreesClassifier if few else ExtraTreesRegressor)(50, max_features=None, random_state=0)
     order = np.argsort(-forest.fit(values, truth).feature_importances_, kind="stable")[:COLUMNS]
@@ -76,26 +74,4 @@ def _skill(values: np.ndarray, truth: np.ndarray, units: np.ndarray, few: bool) 
     tree = DecisionTreeClassifier(class_weight="balanced") if few else DecisionTreeRegressor()
     tree.set_params(random_state=0)
     guess = cross_val_predict(tree, values, truth, groups=units, cv=GroupKFold(folds))
-    if not few:
-        return float(1 - np.mean((guess - truth) ** 2) / truth.var()) if truth.var() else 0.0
-    classes = np.unique(truth)
-    recall = np.mean([np.mean(guess[truth == each] == each) for each in classes])
-    return float((recall - 1 / len(classes)) / (1 - 1 / len(classes)))
-
-
-def _changes(table: Table, names: list[str], rows: pd.DataFrame) -> pd.DataFrame:
-    """Return numbers as their change since the row before: what both grow with time is no leak, nor what a group is."""
-    rows = rows.sort_values([*([table.group] if table.group else []), table.time, *table.keys], ignore_index=True)
-    numbers = [name for name in {*names, table.target} if pd.api.types.is_numeric_dtype(rows[name])]
-    plain = pd.DataFrame({name: rows[name].to_numpy(float, na_value=np.nan) for name in numbers})
-    changed = (plain.groupby(rows[table.group]) if table.group else plain).diff()
-    return rows.assign(**changed)[changed[table.target].notna()]
-
-
-def _ranks(values: pd.Series) -> np.ndarray:
-    """Return numbers and dates by their rank, empty ones as NaN, and other values by a number each, (rows,)."""
-    if pd.api.types.is_numeric_dtype(values):
-        return pd.Series(values.to_numpy(float, na_value=np.nan)).rank().to_numpy()
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return values.rank().to_numpy()
-    return values.factorize()[0].astype(float)
+    return skill.scaled(guess, truth, few)

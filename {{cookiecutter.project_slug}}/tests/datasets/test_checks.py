@@ -1,0 +1,263 @@
+"""Bad data is refused in a clear line each and changes nothing; what is odd is a warning, what is sound is neither."""
+
+import re
+from importlib import import_module
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+import pytest
+import yaml
+
+PACKAGE = "{{ cookiecutter.__package }}"
+package = import_module(PACKAGE)
+catalog, checks, jumps, personal, suspects, table = (
+    import_module(f"{PACKAGE}.datasets.{name}")
+    for name in ("catalog", "checks", "jumps", "personal", "suspects", "table")
+)
+
+ROWS = 400
+SCHEMA = pa.DataFrameSchema(
+    {
+        "order": pa.Column(int),
+        "at": pa.Column("datetime64[ns]"),
+        "town": pa.Column(str),
+        "weight": pa.Column(float, pa.Check.in_range(0, 1000)),
+        "late": pa.Column(bool),
+    },
+    strict=True,
+    coerce=True,
+)
+
+
+def orders(rows=ROWS, seed=0):
+    """Orders as they should be."""
+    draw = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "order": range(100, 100 + rows),
+            "at": pd.date_range("2024-01-01", periods=rows, freq="h").astype(str),
+            "town": draw.choice(["Ålesund", "Turku", "Vaasa"], rows),
+            "weight": draw.lognormal(2, 0.5, rows).round(3),
+            "late": draw.random(rows) < 0.3,
+        }
+    )
+
+
+def table_of(rows, schema=SCHEMA, **facts):
+    return table.Table("orders", lambda: rows, schema, **{"target": "late", "key": "order"} | facts)
+
+
+def said(found, total=ROWS):
+    return [each.line(total) for each in found]
+
+
+# --- errors
+
+
+def as_csv(path, rows, **options):
+    rows.to_csv(path, index=False, **options)
+
+
+CORRUPTIONS = {
+    "a dropped column": (lambda p, r: as_csv(p, r.drop(columns="town")), "town: the column is missing"),
+    "an added column": (lambda p, r: as_csv(p, r.assign(x=1)), "x: the column is not in the schema"),
+    "a renamed column": (lambda p, r: as_csv(p, r.rename(columns={"town": "city"})), "city: the column is not"),
+    "a retyped column": (
+        lambda p, r: as_csv(p, r.assign(weight=r["weight"].astype(str).where(r["order"] != 105, "n/a kg"))),
+        "weight: coerce_dtype('float64'), 1 of 400 rows, e.g. order=105 weight=n/a kg",
+    ),
+    "a missing value": (
+        lambda p, r: as_csv(p, r.assign(town=r["town"].where(r["order"] > 101))),
+        "town: not_nullable, 2 of 400 rows, e.g. order=100 town=nan; order=101 town=nan",
+    ),
+    "a key twice": (
+        lambda p, r: as_csv(p, pd.concat([r, r.head(1)])),
+        "order: duplicate keys, 2 of 401 rows, e.g. order=100",
+    ),
+    "a number out of range": (
+        lambda p, r: as_csv(p, r.assign(weight=r["weight"].where(r["order"] != 499, -3.0))),
+        "weight: in_range(0, 1000), 1 of 400 rows, e.g. order=499 weight=-3.0",
+    ),
+    "a decimal comma": (
+        lambda p, r: as_csv(p, r.assign(weight=r["weight"].astype(str).str.replace(".", ","))),
+        "weight: coerce_dtype('float64'), 400 of 400 rows, e.g. order=100",
+    ),
+    "two time zones": (
+        lambda p, r: as_csv(p, r.assign(at=r["at"] + np.where(r["order"] % 2, "+01:00", "+02:00"))),
+        "at: mixes time zones, which the type datetime64[ns] drops",
+    ),
+    "another delimiter": (lambda p, r: as_csv(p, r, sep=";"), "order"),
+    "another encoding": (lambda p, r: as_csv(p, r, encoding="latin-1"), "orders.csv cannot be read"),
+    "no row": (lambda p, r: as_csv(p, r.head(0)), "source orders is empty"),
+    "no byte": (lambda p, r: p.write_bytes(b""), "source orders is empty"),
+    "a quote that is not closed": (lambda p, r: p.write_text(p.read_text("utf-8") + '9,"', "utf-8"), "orders.csv"),
+    "half a parquet file": (
+        lambda p, r: (r.to_parquet(p), p.write_bytes(p.read_bytes()[:900])),
+        "orders.csv cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_a_corruption_is_told_and_changes_nothing(tmp_path, corruption):
+    """A file that was sound before: the lock and the snapshots stay, and no message holds a traceback."""
+    corrupt, words = CORRUPTIONS[corruption]
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "orders.csv"
+    facts = {"file": path.name, "owner": "tests", "licence": "none", "refresh": "never"}
+    (tmp_path / "data" / "catalog.yaml").write_text(yaml.safe_dump({"orders": facts}), encoding="utf-8")
+    own = table.Table("orders", lambda: catalog.read("orders", tmp_path), SCHEMA, "late", "order")
+    as_csv(path, orders())
+    with catalog.fetched(tmp_path):
+        assert len(own.rows()) == ROWS
+    kept = {each: each.read_bytes() for each in [*tmp_path.glob("data/raw/*/*"), tmp_path / "data" / "catalog.lock"]}
+
+    corrupt(path, orders())
+    with pytest.raises(package.Refused, match=re.escape(words)) as refused, catalog.fetched(tmp_path):
+        own.rows()
+    assert "Traceback" not in str(refused.value)
+    assert isinstance(refused.value, checks.BadData) or len(str(refused.value).splitlines()) == 1
+    assert {each: each.read_bytes() for each in [*tmp_path.glob("data/raw/*/*"), *kept]} == kept
+
+
+def test_findings_are_a_file_to_send_with_examples_by_key_and_without_personal_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "FINDINGS", tmp_path / "findings.csv")
+    rows = orders().assign(town="jane.doe@example.org")
+    schema = SCHEMA.update_column("town", checks=pa.Check.isin(["Turku"]))
+    with pytest.raises(checks.BadData, match=r"order=100 town=ja\*\*\*; order=101") as bad:
+        table_of(rows, schema).rows()
+    checks.write_findings({"orders": bad.value.findings})
+
+    found = pd.read_csv(checks.FINDINGS)
+    assert found["example"].tolist() == [f"order={100 + i} town=ja***" for i in range(checks.EXAMPLES)]
+    assert set(found["rows"]) == {ROWS}
+    assert set(found["severity"]) == {"error"}
+
+
+# --- warnings
+
+ODD = {
+    "a leak": (lambda r: r.assign(weight=r["late"] + r["weight"] / 1e4), "weight: tells 100% of late by itself"),
+    "a constant": (lambda r: r.assign(town="Turku"), "town: has the same value in every row, e.g. town=Turku"),
+    "an id": (lambda r: r.assign(town=[f"T{i}" for i in range(ROWS)]), "town: has another value in every row"),
+    "rows twice": (
+        lambda r: pd.concat([r[:-2], r.tail(2), r.tail(2).assign(order=[1, 2])], ignore_index=True),
+        "rows are equal but for their key, 4 of 402 rows, e.g. order=",
+    ),
+    "a rare class": (
+        lambda r: r.assign(late=r["order"] % 97 == 0),
+        "late: the class True is rare, 4 of 400 rows, e.g.",
+    ),
+    "e-mail addresses": (
+        lambda r: r.assign(town=[f"p{i % 99}@example.org" for i in range(ROWS)]),
+        "town: may hold personal data (e-mail addresses)",
+    ),
+    "bank accounts": (
+        lambda r: r.assign(town=np.where(r["order"] % 2, "DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432")),
+        "town: may hold personal data (bank accounts (IBAN))",
+    ),
+    "phones": (
+        lambda r: r.assign(town=[f"+49 151 {i + 10_000_000}" for i in range(ROWS)]),
+        "town: may hold personal data (phone numbers)",
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_odd_is_a_warning(odd):
+    change, words = ODD[odd]
+    rows = change(orders())
+    own = table_of(rows)
+
+    [line] = said(suspects.suspects(own, own.rows()), len(rows))
+    assert words in line
+    assert "example.org" not in line
+
+
+def test_a_sound_table_gives_no_warning():
+    """Heavy tails, many towns, equal measures by chance, numbers that look like cards: nothing of it is news."""
+    draw = np.random.default_rng(0)
+    rows = orders().assign(
+        order=draw.permutation(ROWS),
+        weight=np.minimum(draw.pareto(0.5, ROWS), 1000),
+        town=[f"{draw.integers(10**15, 7 * 10**15)}" for _ in range(ROWS // 2)] * 2,
+    )
+    own = table_of(rows)
+
+    assert said(suspects.suspects(own, own.rows())) == []
+    assert said(jumps.jumps(own, own.rows(), own.rows())) == []
+
+
+def test_a_column_that_is_there_twice_is_named():
+    rows = orders().assign(kilos=lambda r: r["weight"])
+    own = table_of(rows, SCHEMA.add_columns({"kilos": pa.Column(float)}))
+
+    assert said(suspects.suspects(own, own.rows())) == ["weight and kilos: hold the same values"]
+
+
+def months(late_start=False):
+    """Four series of 60 months: with a gap, an early end, a late start, and one that stands still."""
+    month, draw = pd.date_range("2019-01-01", periods=60, freq="MS"), np.random.default_rng(0)
+    parts = [pd.DataFrame({"shop": shop, "month": month, "sales": draw.poisson(50, 60) * 1.0}) for shop in "abcde"]
+    parts[0] = parts[0].drop(index=[20, 21])
+    parts[1] = parts[1].head(30)
+    parts[2] = parts[2].tail(5)
+    parts[3] = parts[3].assign(sales=7.0)
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_gaps_starts_ends_and_standstills_of_series_are_told():
+    kinds = {"shop": pa.Column(str), "month": pa.Column("datetime64[ns]"), "sales": pa.Column(float)}
+    facts = {"target": "sales", "key": ("shop", "month"), "time": "month", "group": "shop"}
+    own = table_of(months(), pa.DataFrameSchema(kinds, coerce=True), **facts)
+    found = said(suspects.suspects(own, own.rows()))
+
+    assert [line for line in found if "shop=c" in line and "start after" in line]
+    assert [line for line in found if "shop=b" in line and "end by 2021-06-01" in line]
+    assert [line for line in found if "shop=a month=2020-11-01" in line and "missing" in line]
+    assert [line for line in found if "shop=d" in line and "never change" in line]
+    assert len(found) == 4
+
+
+def test_weekends_are_no_gaps_and_a_missing_day_is_one():
+    days = pd.bdate_range("2023-01-02", periods=300)
+    rows = pd.DataFrame({"day": days, "sales": np.arange(300.0)}).drop(index=[101, 102])
+    schema = pa.DataFrameSchema({"day": pa.Column("datetime64[ns]"), "sales": pa.Column(float)}, coerce=True)
+    own = table_of(rows, schema, target="sales", key="day", time="day")
+    [line] = said(suspects.suspects(own, own.rows()))
+
+    assert f"day: times are missing before these rows of a series, 1 of 400 rows, e.g. day={days[103].date()}" == line
+
+
+JUMPS = {
+    "fewer rows": (lambda r: r.head(ROWS // 2), "200 rows, before 400"),
+    "another unit": (lambda r: r.assign(weight=r["weight"] * 1000), "weight: the values are 1,000 times what"),
+    "new rows in another unit": (
+        lambda r: pd.concat([r, orders(2 * ROWS, 1).tail(50).assign(weight=lambda n: n["weight"] / 100)]),
+        "weight: those of new rows are a 100th of what they were",
+    ),
+    "moved": (lambda r: r.assign(weight=r["weight"] + 4), "weight: the distribution has moved"),
+    "missing": (lambda r: r.assign(weight=r["weight"].where(r["order"] % 3 > 0)), "weight: missing in 33% of the rows"),
+    "a new value": (lambda r: r.assign(town=r["town"].where(r["order"] % 9 > 0, "Oslo")), "before, as Oslo, 44 of"),
+    "a value gone": (
+        lambda r: r.assign(town=r["town"].replace("Turku", "Vaasa")),
+        "no row has the value Turku any more",
+    ),
+}
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_jump_since_the_last_snapshot_is_told(jump):
+    change, words = JUMPS[jump]
+    rows = change(orders())
+    [line] = said(jumps.jumps(table_of(rows), rows, orders()), len(rows))
+
+    assert words in line
+
+
+def test_growth_and_chance_are_no_jumps():
+    """Of rows drawn again, and of rows added, in many small pairs."""
+    for seed in range(30):
+        earlier, rows = orders(60, seed), orders(90, 100 + seed)
+        assert said(jumps.jumps(table_of(rows), rows, earlier), len(rows)) == []
