@@ -56,7 +56,7 @@ def test_3_two_levels_up_there_is_no_conflict_and_every_own_line_stands(own):
 
 
 def test_4_the_climbed_project_passes_its_checks_on_its_own_rows(own):
-    own.just("check")
+    own.check_models()
     own.commit("uv.lock")
 
 

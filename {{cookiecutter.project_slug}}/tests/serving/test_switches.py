@@ -84,7 +84,7 @@ def until(port, model, **wanted):
 
 def test_every_request_is_answered_by_the_version_it_names_while_the_champion_changes(model, three, port):
     [first, second, broken], stop, wrong, served = three, threading.Event(), [], set()
-    loaded = {number: loading.load_version(model.name, number) for number in (first, second)}
+    loaded = {number: loading.load_served(model.name, number) for number in (first, second)}
     examples = loaded[first].signature.examples
     expected = {number: each.responses(examples) for number, each in loaded.items()}
     assert expected[first] != expected[second]
