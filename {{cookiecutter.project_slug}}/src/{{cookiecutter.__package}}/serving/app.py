@@ -5,22 +5,23 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Body, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import FailFast
+from pydantic_core import to_json
 
 from .. import BadRows, from_environment
-from ..registry.loading import LoadedVersion
 from ..registry.settings import PROJECT
 from ..training.params import model_blocks
 from . import feedback
+from .batching import Answers
 from .prediction_log import PredictionLog
-from .protection import MAX_ROWS, MAX_ROWS_IN_WORK, Guard, InWork, PlainJSONRoute
+from .protection import MAX_ROWS, MAX_ROWS_IN_WORK, Guard, InWork, PlainJSONRoute, read_rows
 from .served_models import ServedModels
+from .served_version import ServedVersion
 from .server import check_port, run
 from .settings import Settings
 
@@ -54,7 +55,9 @@ def create_app() -> FastAPI:
     service.state.metrics = metrics = Metrics()
     service.state.models = ServedModels(list(model_blocks([])), lambda name: metrics.failures.labels(name).inc())
     service.state.rows = InWork("rows", MAX_ROWS_IN_WORK)
+    service.state.answers = {name: Answers() for name in service.state.models.names}
     service.state.log = PredictionLog(lambda name, rows: metrics.lost.labels(name).inc(rows))
+    service.add_route("/models/{name}/predict", predict, ["POST"])
     service.include_router(routes)
     service.include_router(feedback.routes)
     service.add_exception_handler(RequestValidationError, _first_problem)
@@ -110,27 +113,25 @@ async def metrics(request: Request) -> Response:
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@routes.post("/models/{name}/predict")
-def predict(
-    request: Request, name: str, records: Annotated[list[dict[str, Any]], FailFast(), Body(embed=True, alias="rows")]
-) -> dict[str, Any]:
+async def predict(request: Request) -> Response:
     """Answer a prediction for each row, by the champion; 422 names the column that is wrong."""
-    start, metrics = time.perf_counter(), request.app.state.metrics
-    champion = _champion(request.app.state.models, name)
+    start, state, name = time.perf_counter(), request.app.state, request.path_params["name"]
+    records = read_rows(await request.body(), request.headers.get("content-type", ""))
+    champion = _champion(state.models, name)
     if not 0 < len(records) <= MAX_ROWS:
         raise HTTPException(422, f"send between 1 and {MAX_ROWS} rows")
     try:
-        with request.app.state.rows.holding(len(records)):
-            predictions, warnings = champion.answered(records)
+        with state.rows.holding(len(records)):
+            predictions, warnings = await state.answers[name].answer(champion, records)
     except BadRows as bad:
-        metrics.requests.labels(name, 422).inc()
+        state.metrics.requests.labels(name, 422).inc()
         raise HTTPException(422, str(bad)) from bad
-    metrics.requests.labels(name, 200).inc()
-    metrics.rows.labels(name).inc(len(records))
-    metrics.seconds.labels(name).observe(seconds := time.perf_counter() - start)
-    ids = request.app.state.log.add(champion, records, predictions, seconds)
+    state.metrics.requests.labels(name, 200).inc()
+    state.metrics.rows.labels(name).inc(len(records))
+    state.metrics.seconds.labels(name).observe(seconds := time.perf_counter() - start)
+    ids = state.log.add(champion.version, records, predictions, seconds)
     answer = {"model": name, "version": champion.number, "predictions": predictions, "warnings": warnings}
-    return answer | ({"prediction_ids": ids} if ids else {})
+    return Response(to_json(answer | ({"prediction_ids": ids} if ids else {})), media_type="application/json")
 
 
 async def _first_problem(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -139,7 +140,7 @@ async def _first_problem(request: Request, error: RequestValidationError) -> JSO
     return JSONResponse({"detail": f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"}, 422)
 
 
-def _champion(models: ServedModels, name: str) -> LoadedVersion:
+def _champion(models: ServedModels, name: str) -> ServedVersion:
     """Return the model's champion as it serves now; 404 for an unknown model, 503 for one without a champion."""
     if name not in models.names:
         raise HTTPException(404, f"there is no model {name!r}, only {', '.join(models.names)}")

@@ -130,16 +130,36 @@ def replayed(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
+def plain_json(body: bytes) -> Any:
+    """Return the content of JSON as the standard says, without NaN and Infinity; raise a 422 for what is none."""
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        detail = f"the body is not JSON, which has no NaN or Infinity: {first_line(error)}"
+        raise HTTPException(422, detail) from error
+
+
+def read_rows(body: bytes, content_type: str) -> list[dict[str, Any]]:
+    """Return the `rows` of a request's body; raise a 422 that names the first thing that is wrong."""
+    kind = content_type.partition(";")[0].strip().lower()
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    content = plain_json(body) if body and is_json else None
+    rows = content.get("rows") if isinstance(content, dict) else None
+    if rows is None:
+        raise HTTPException(422, "body.rows: Field required")
+    if not isinstance(rows, list):
+        raise HTTPException(422, "body.rows: Input should be a valid list")
+    if (wrong := next((i for i, row in enumerate(rows) if not isinstance(row, dict)), None)) is not None:
+        raise HTTPException(422, f"body.rows.{wrong}: Input should be a valid dictionary")
+    return rows
+
+
 class PlainJSON(Request):
     """A request whose body is JSON as the standard says: without NaN and Infinity."""
 
     async def json(self) -> Any:
         """Return the body's content; raise a 422 for what is no JSON."""
-        try:
-            return from_json(await self.body(), allow_inf_nan=False)
-        except ValueError as error:
-            detail = f"the body is not JSON, which has no NaN or Infinity: {first_line(error)}"
-            raise HTTPException(422, detail) from error
+        return plain_json(await self.body())
 
 
 class PlainJSONRoute(APIRoute):

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .. import Refused, first_line
-from ..registry.loading import LoadedVersion, load_served, running_code
+from ..registry.loading import load_served, running_code
 from ..registry.versions import REFIT, Version, champion_version, versions
 from ..training.params import module_name
+from .served_version import ServedVersion, served
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ class ServedModels:
 
     names: list[str]
     on_failure: Callable[[str], None] = lambda name: None  # told the model of every champion that is not loaded
-    champions: dict[str, LoadedVersion] = field(default_factory=dict)
+    champions: dict[str, ServedVersion] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -35,7 +36,7 @@ class ServedModels:
                     self._without_champion(name)
                     continue
                 if name not in self.champions or not _is_same(self.champions[name], found):
-                    self.champions[name] = load_served(name, found.number)
+                    self.champions[name] = served(load_served(name, found.number))
                     log.info("%s: version %s serves", name, found.number)
                 self.errors.pop(name, None)
             except Exception as error:  # whatever is wrong with the new one, the old one serves on
@@ -59,11 +60,14 @@ class ServedModels:
         return set(self.champions) == set(self.names)
 
     def versions(self) -> dict[str, dict[str, str | None]]:
-        """Return for each model the version that serves here, if any, and what is wrong."""
-        serving = {name: version.number for name, version in self.champions.items()}
-        return {name: {"version": serving.get(name), "error": self.errors.get(name)} for name in self.names}
+        """Return for each model the version that serves here, if any, what is wrong, and how the version is asked."""
+        found = {name: {"version": None, "error": self.errors.get(name)} for name in self.names}
+        for name, champion in self.champions.items():
+            found[name] |= {"version": champion.number, **champion.ways}
+        return found
 
 
-def _is_same(loaded: LoadedVersion, found: Version) -> bool:
+def _is_same(loaded: ServedVersion, found: Version) -> bool:
     """Return whether the version is loaded, and as it serves now: a refit may have been added since."""
-    return (loaded.number, loaded.signature.sha256) == (found.number, found.tags.get(REFIT) or found.tags["sha256"])
+    digest = found.tags.get(REFIT) or found.tags["sha256"]
+    return (loaded.number, loaded.version.signature.sha256) == (found.number, digest)

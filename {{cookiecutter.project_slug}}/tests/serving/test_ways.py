@@ -1,0 +1,129 @@
+"""The short ways to an answer: equal to the ordinary one, together or alone, or not taken."""
+
+import asyncio
+from dataclasses import replace
+from importlib import import_module
+
+import pandas as pd
+import pytest
+
+PACKAGE = "{{ cookiecutter.__package }}"
+package = import_module(PACKAGE)
+arrays = import_module(f"{PACKAGE}.serving.arrays")
+batching = import_module(f"{PACKAGE}.serving.batching")
+columns = import_module(f"{PACKAGE}.datasets.columns")
+loading = import_module(f"{PACKAGE}.registry.loading")
+plain_rows = import_module(f"{PACKAGE}.serving.plain_rows")
+served_version = import_module(f"{PACKAGE}.serving.served_version")
+versions = import_module(f"{PACKAGE}.registry.versions")
+
+
+@pytest.fixture
+def champion(model):
+    """The champion as it is served."""
+    return served_version.served(loading.load_served(model.name, versions.champion(model.name)))
+
+
+@pytest.fixture
+def short(champion):
+    """A champion that has a short way."""
+    return champion if champion.reader else pytest.skip("its rows are read as frames")
+
+
+@pytest.fixture
+def requests(model, short, holdout):
+    """All held-out rows in JSON's types, a request each."""
+    names = [column.name for column in short.version.signature.inputs]
+    return [[row] for row in columns.records(holdout[names].head(500))]
+
+
+def same(found, wanted):
+    return served_version._alike([each.predictions for each in found], [each.predictions for each in wanted])
+
+
+def test_held_out_rows_are_answered_as_in_the_ordinary_way(short, requests):
+    parts = [short.read(request) for request in requests]
+    wanted = [short.answer_alone(request) for request in requests[:20]]
+
+    assert None not in parts
+    assert same(short.answer_together(parts)[:20], wanted)
+    assert same([short.answer_together([part])[0] for part in parts[:20]], wanted)
+    assert [each.warnings for each in short.answer_together(parts)[:20]] == [each.warnings for each in wanted]
+
+
+def test_rows_become_the_frame_that_the_model_learned_from(short, requests):
+    rows = [row for request in requests for row in request]
+    found = short.reader.frame(short.reader.read(rows))
+    wanted = short.version.signature.typed(pd.DataFrame.from_records(rows))
+
+    pd.testing.assert_frame_equal(found[list(wanted)], wanted)
+
+
+def test_what_is_out_of_range_is_told_with_the_rows_of_its_own_request(short, requests):
+    [name, *_] = short.reader.names or [pytest.skip("no input is a number")]
+    inputs = [replace(each, checks={"less_than": {"max_value": 1e15}}) for each in short.version.signature.inputs]
+    inputs = [each if each.kind == "number" else replace(each, checks={}) for each in inputs]
+    version = replace(short.version, signature=replace(short.version.signature, inputs=inputs))
+    checked = replace(short, version=version, reader=plain_rows.Reader(inputs))
+    odd = [requests[0][0], requests[0][0] | {name: 2e15}]
+
+    good, told = checked.answer_together([checked.read(requests[0]), checked.read(odd)])
+    assert good.warnings == []
+    assert told.warnings == checked.answer_alone(odd).warnings
+    assert "(rows from 0: 1)" in told.warnings[0]
+    refusing = replace(checked, version=replace(version, signature=replace(version.signature, out_of_range="refuse")))
+    assert refusing.read(odd) is None
+
+
+def test_a_short_way_that_answers_otherwise_is_not_taken(short, monkeypatch):
+    if not isinstance(short.estimator, arrays.ArrayPipeline):
+        pytest.skip("its model is asked as it is")
+    for name in ("predict", "predict_proba"):
+        exact = getattr(arrays.ArrayPipeline, name)
+        monkeypatch.setattr(arrays.ArrayPipeline, name, lambda self, rows, exact=exact: exact(self, rows)[::-1])
+
+    assert served_version.served(short.version).ways == {"rows": "arrays", "model": "as fitted"}
+    monkeypatch.setattr(plain_rows.Reader, "_numbers", lambda *_: 1 / 0)
+    assert served_version.served(short.version).ways == {"rows": "frames", "model": "as fitted"}
+
+
+class Recorder:
+    """Stand in for a version: note the calls, and refuse a request of the row `bad`."""
+
+    is_quick = False
+
+    def __init__(self):
+        self.calls = []
+
+    def read(self, records):
+        return plain_rows.Columns(pd.DataFrame(records).to_numpy(), [], True)
+
+    def answer_together(self, parts):
+        self.calls.append(len(parts))
+        if any((part.numbers < 0).any() for part in parts):
+            raise package.BadRows("below 0")
+        return [served_version.Answer(part.numbers.tolist(), []) for part in parts]
+
+    def answer_alone(self, records):
+        if records[0]["x"] < 0:
+            raise package.BadRows("below 0")
+        return served_version.Answer([[row["x"]] for row in records], [])
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_requests_at_the_same_time_are_answered_by_one_call_each_with_its_own(quick):
+    version, answers = Recorder(), batching.Answers()
+    version.is_quick = quick
+
+    async def ask(*values):
+        asked = [answers.answer(version, [{"x": value}] * 2) for value in values]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(ask(1.0, 2.0, 3.0))
+    assert [answer.predictions for answer in found] == [[[1.0]] * 2, [[2.0]] * 2, [[3.0]] * 2]
+    assert version.calls == [3]
+    first, bad, last = asyncio.run(ask(1.0, -2.0, 3.0))
+    assert isinstance(bad, package.BadRows)
+    assert (first.predictions, last.predictions) == ([[1.0]] * 2, [[3.0]] * 2)
+    assert asyncio.run(ask(4.0))[0].predictions == [[4.0]] * 2
+    assert version.calls == [3, 3, 1]
