@@ -19,7 +19,7 @@ import pytest
 from projects import HIGHEST, LEVELS, LOWEST, MIDDLE, ROOT, Project, ask, eventually, files, free_port
 from upgrading import CLEAN, CONFLICTS, commit, git, run, write
 
-RELEASES = {"0.1.0": "02819ff", "0.2.0": "0582caa", "0.3.0": "a081f42"}
+RELEASES = {"0.1.0": "02819ff", "0.2.0": "0582caa", "0.3.0": "a081f42", "0.4.0": "0b1b57c"}
 MODULES = {
     "classification": "classifier",
     "regression": "regressor",
@@ -28,11 +28,12 @@ MODULES = {
 }
 PROBLEMS = list(MODULES)  # that these releases have
 TABULAR = ("classification", "regression", "forecasting")
-PARTS = {"0.1.0": "models/parts", "0.2.0": "parts", "0.3.0": "features"}
+PARTS = {"0.1.0": "models/parts", "0.2.0": "parts", "0.3.0": "features", "0.4.0": "features"}
 SPLIT = {
     "0.1.0": "features",
     "0.2.0": "parts",
     "0.3.0": "features",
+    "0.4.0": "features",
 }  # where an own file goes if half of its folder went to datasets/
 SOURCE = "src/churn"
 
@@ -152,6 +153,7 @@ class Edit:
 
 
 FLAT = ("0.1.0", "0.2.0")  # before there were sub-packages
+WINGS = ("0.3.0", "0.4.0")
 OWN_MODULE = '"""Ours."""\n\nfrom . import catalog\n{0}from .table import Table\n\nOURS = (catalog, Table)\n'
 OWN_TEST = "\n\ndef test_of_ours():\n    assert True\n"
 
@@ -175,9 +177,10 @@ EDITS = {
         "params.yaml",
         "rounds: 100",
         "rounds: 120  # ours",
-        conflicts=tuple(RELEASES),
+        conflicts=(*FLAT, "0.3.0"),
         level=MIDDLE,
         problems=("regression",),
+        releases=(*FLAT, "0.3.0"),
     ),
     "a second block": Edit("params.yaml", "", "  second: {}\n", level=MIDDLE),
     "its module, a copy": Edit(f"{SOURCE}/models/second.py", None, "{copy}", level=MIDDLE),
@@ -218,8 +221,8 @@ EDITS = {
         "    rounds: PositiveInt = 150",
         conflicts=("0.3.0",),
         level=MIDDLE,
-        problems=TABULAR,
-        releases=("0.3.0",),
+        problems=("classification", "forecasting"),
+        releases=WINGS,
     ),
     # files that moved
     "an own module in parts": Edit(  # git sees no move of that folder any more
@@ -231,7 +234,7 @@ EDITS = {
         '"""Ours."""\n\nMINE = 1\n',
         level=MIDDLE,
         problems=("image-classification",),
-        releases=("0.1.0", "0.3.0"),
+        releases=("0.1.0", *WINGS),
     ),
     "an own module in parts, which follows the images": Edit(
         f"{SOURCE}/{{parts}}/mine.py",
@@ -258,7 +261,7 @@ EDITS = {
         conflicts=("0.3.0",),
         level=MIDDLE,
         problems=TABULAR,
-        releases=("0.3.0",),
+        releases=WINGS,
     ),
     "a test of catalog": Edit(  # it was half as long then: too little for git to follow it to its folder
         "tests/test_catalog.py",
@@ -271,7 +274,7 @@ EDITS = {
         "tests/datasets/test_catalog.py",
         'FACTS = {"owner": "tests"',
         'FACTS = {"owner": "our team"',
-        releases=("0.3.0",),
+        releases=WINGS,
     ),
     # machinery that was taken apart: the report names the file to look at
     "machinery: table.py": Edit(f"{SOURCE}/table.py", "EXAMPLES = 5 ", "EXAMPLES = 9 ", conflicts=FLAT, releases=FLAT),
@@ -279,7 +282,7 @@ EDITS = {
         f"{SOURCE}/evaluate.py", "FEW = 12 ", "FEW = 20 ", conflicts=FLAT, level=MIDDLE, releases=FLAT
     ),
     "machinery: evaluate.py in its package": Edit(
-        f"{SOURCE}/training/evaluate.py", "FEW = 12 ", "FEW = 20 ", level=MIDDLE, releases=("0.3.0",)
+        f"{SOURCE}/training/evaluate.py", "FEW = 12 ", "FEW = 20 ", level=MIDDLE, releases=WINGS
     ),
     "machinery: seasons.py": Edit(
         f"{SOURCE}/{{parts}}/seasons.py", '"D": 7', '"D": 14', conflicts=FLAT, level=MIDDLE, problems=("forecasting",)
@@ -359,15 +362,16 @@ def merging(*cases: tuple[str, str, str]) -> list:
     return [pytest.param(*case, marks=mark(f"release {case[0]}"), id=" ".join(case)) for case in cases]
 
 
-FIRST, SECOND, LAST = RELEASES
+FIRST, SECOND, THIRD, LAST = RELEASES
 SAME = merging(
     *((LAST, level, problem) for level in LEVELS for problem in PROBLEMS),
-    *((release, HIGHEST, problem) for release in FLAT for problem in PROBLEMS),
+    *((THIRD, HIGHEST, problem) for problem in PROBLEMS),
+    *((release, HIGHEST, problem) for release in FLAT for problem in ("classification", "forecasting")),
 )
 UP = merging(
     *((LAST, level, problem) for level, problem in ((LOWEST, "classification"), (MIDDLE, "forecasting"))),
     *((SECOND, LOWEST, problem) for problem in ("classification", "image-classification")),
-    *((FIRST, level, problem) for level in (LOWEST, MIDDLE) for problem in PROBLEMS),
+    *((FIRST, LOWEST, problem) for problem in PROBLEMS),
 )
 UNTOUCHED = merging(
     *((LAST, LOWEST, problem) for problem in PROBLEMS), (SECOND, LOWEST, "regression"), (FIRST, LOWEST, "forecasting")
@@ -576,7 +580,7 @@ def test_6_a_module_copied_in_the_release_keeps_working(recorded):
 
 @running_together
 def test_a_forecaster_of_the_release_answers_is_compared_and_made_again(releases, running):
-    found = record(releases, running, "0.2.0", "forecasting", [EDITS["README.md"], EDITS["an own recipe"]], serve=False)
+    found = record(releases, running, LAST, "forecasting", [EDITS["README.md"], EDITS["an own recipe"]], serve=False)
 
     assert served(found.project, found.rows) == found.answers
     replace(found.project, "params.yaml", "rounds: 100", "rounds: 10")
