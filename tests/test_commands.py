@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,10 +82,19 @@ def test_data_takes_snapshots_and_writes_a_report(project):
     report = (project.folder / "reports" / "data.html").read_text(encoding="utf-8")
 
     assert "all checks hold" in report
-    assert 'src="data:image/png;base64,' in report
-    assert "http" not in report.replace("http-equiv", "")
+    assert "<svg " in report
+    assert "http" not in report
     assert "unchanged" in project.just("data")
     project.commit("data/catalog.lock")
+
+
+@pytest.mark.parametrize(("level", "problem"), [(LOWEST, "classification")])
+def test_the_reports_counts_and_its_page_on_odd_tables(project, tmp_path):
+    project.just("data")
+    copy = shutil.copy(Path(__file__).parent / "own" / "page.py", tmp_path / "test_page.py")
+    done = project.run("uv", "run", "pytest", "-q", "-W", "error", f"--rootdir={tmp_path}", str(copy))
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_notebook_runs_as_a_script_and_opens(project):

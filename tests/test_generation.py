@@ -21,8 +21,8 @@ LOWEST_FILES = {
     *(".github/workflows/check.yml", "data/catalog.yaml", "data/sample/tumours.csv", "notebooks/explore.py"),
     *(f"src/my_ml_project/{name}.py" for name in ("__init__", "__main__", "data")),
     *(f"src/my_ml_project/datasets/{name}.py" for name in ("__init__", "catalog", "checks", "readers", "report")),
-    *(f"src/my_ml_project/datasets/{name}" for name in ("jumps.py", "page.html", "personal.py", "skill.py")),
-    *(f"src/my_ml_project/datasets/{name}" for name in ("suspects.py", "table.py")),
+    *(f"src/my_ml_project/datasets/{name}.py" for name in ("charts", "history", "jumps", "page", "personal", "profile")),
+    *(f"src/my_ml_project/datasets/{name}" for name in ("page.html", "skill.py", "suspects.py", "table.py")),
     *("tests/datasets/test_catalog.py", "tests/datasets/test_checks.py", "tests/test_data.py"),
 }
 BRACES_OF_ITS_OWN = {"justfile", "model.just", "pipeline.just", "page.html"}
@@ -41,7 +41,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict
 
 def test_the_lowest_level_is_exactly_these_files(made):
     assert set(made[LOWEST, "classification"]) == LOWEST_FILES
-    assert len(LOWEST_FILES - {MOVED}) <= 30
+    assert len(LOWEST_FILES - {MOVED}) <= 31
 
 
 def test_the_lowest_level_knows_no_tool_of_a_higher_one(made):

@@ -10,8 +10,10 @@ def _():
     import marimo as mo
 
     data = import_module("{{ cookiecutter.__package }}.data")
+    page = import_module("{{ cookiecutter.__package }}.datasets.page")
     report = import_module("{{ cookiecutter.__package }}.datasets.report")
-    return data, mo, report
+    tables = import_module("{{ cookiecutter.__package }}.datasets.table")
+    return data, mo, page, report, tables
 
 
 @app.cell
@@ -22,11 +24,14 @@ def _(data, mo):
 
 
 @app.cell
-def _(choice, data):
+def _(choice, data, tables):
+    # Work on the rows that models learn from; what is held out stays unseen until a model is judged.
     table = next(table for table in data.TABLES if table.name == choice.value)
-    rows = table.load()
+    everything = table.rows()
+    held = tables.is_holdout(table, everything)
+    rows = everything[~held]
     rows.head(20)
-    return rows, table
+    return everything, held, rows, table
 
 
 @app.cell
@@ -36,20 +41,38 @@ def _(mo, report, rows):
 
 
 @app.cell
-def _(rows, table):
-    # The plots that data.py declares, such as series over time or some of the images.
-    list(table.plots(rows).values()) if table.plots else None
+def _(mo, table):
+    column = mo.ui.dropdown([table.target, *table.features], value=[*table.features, table.target][0], label="column")
+    column
+    return (column,)
+
+
+@app.cell
+def _(column, everything, held, mo, page, report, table):
+    # First picture: a column, learning rows against held-out ones, and the target by its values.
+    mo.iframe(
+        page.html("", [report.columns_section(table, everything, held.to_numpy(), [column.value])]), height="320px"
+    )
     return
 
 
 @app.cell
-def _(rows, table):
-    # The median of each feature by class or, for a numeric target, its correlation with the target.
-    numbers = rows.select_dtypes("number").columns.intersection(table.features)
-    if rows[table.target].dtype.kind in "if":
-        rows[numbers].corrwith(rows[table.target]).sort_values(key=abs, ascending=False)
-    else:
-        rows.groupby(table.target)[list(numbers)].median().T
+def _(mo, page, report, rows, table):
+    # Second picture: which columns tell of the target, and of each other.
+    mo.iframe(page.html("", report.association_sections(table, rows)), height="480px")
+    return
+
+
+@app.cell
+def _(everything, held, mo, page, report, table):
+    # Third picture: what the table is made of: time, series, images, missing values, or the most unusual rows.
+    made_of = [
+        *report.time_sections(table, everything, held.to_numpy()),
+        *report.series_sections(table, everything, held.to_numpy()),
+        *report.image_sections(table, everything, held.to_numpy()),
+        *report.missing_sections(everything),
+    ]
+    mo.iframe(page.html("", made_of or report.sample_sections(table, everything)), height="640px")
     return
 
 

@@ -48,10 +48,11 @@ def data() -> None:
                 sections.append(report.failure_section(table, bad))
                 refused.append(str(bad))
             else:
-                findings[table.name] = [*jumps(table, rows, earlier_rows(table)), *suspects(table, rows)]
-                sections.append(report.table_section(table, rows))
+                earlier = earlier_rows(table)
+                findings[table.name] = [*jumps(table, rows, earlier), *suspects(table, rows)]
+                sections += report.table_sections(table, rows, findings[table.name], earlier)
                 print("\n".join(checks.verdict(table.name, findings[table.name], len(rows))), flush=True)
-        report.write_page(report.REPORT, "Data", sections)
+        report.write_data(sections)
         checks.write_findings(findings)
         if refused:
             raise Refused("\n".join([*refused, f"reports/{checks.FINDINGS.name} has this as a file"]))

@@ -6,7 +6,6 @@ columns in the schema. Columns besides group, time and target must be known ahea
 
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.figure import Figure
 
 from .datasets import catalog
 from .datasets.table import Table
@@ -17,17 +16,6 @@ def load_employment() -> pd.DataFrame:
     return catalog.read("employment")
 
 
-def lines(rows: pd.DataFrame) -> dict[str, Figure]:
-    """Every series over time, each on its own scale."""
-    figure = Figure(figsize=(12, 6), layout="constrained")
-    axis = figure.subplots()
-    for name, own in rows.groupby("sector"):
-        axis.plot(own["month"], own["employees"] / own["employees"].mean(), linewidth=1, label=name)
-    axis.set_ylabel("employees, share of the mean")
-    figure.legend(loc="outside right upper", fontsize=8)
-    return {"The series": figure}
-
-
 TABLES = [
     Table(
         name="employment",
@@ -36,7 +24,6 @@ TABLES = [
         target="employees",
         time="month",
         group="sector",
-        plots=lines,
         schema=pa.DataFrameSchema(
             {
                 "sector": pa.Column(str),

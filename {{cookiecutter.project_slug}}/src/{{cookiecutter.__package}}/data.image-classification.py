@@ -6,13 +6,11 @@ second source and merge the two on `path`.
 
 import pandas as pd
 import pandera.pandas as pa
-from matplotlib.figure import Figure
 
 from .datasets import catalog, images
 from .datasets.table import Table
 
 LABELS = [str(digit) for digit in range(10)]
-SHOWN = 50  # images in the report
 
 
 def load_digits() -> pd.DataFrame:
@@ -25,19 +23,12 @@ def is_small(content: bytes) -> bool:
     return not images.readable(content) or images.size(content) == (8, 8)
 
 
-def some_images(rows: pd.DataFrame) -> dict[str, Figure]:
-    """Plot a few images of each label, for the report."""
-    few = rows.groupby("label").head(max(1, SHOWN // rows["label"].nunique())).sort_values("label").head(SHOWN)
-    return {"Some of the images": images.sheet(few["content"], few["label"])}
-
-
 TABLES = [
     Table(
         name="digits",
         load=load_digits,
         key="path",
         target="label",
-        plots=some_images,
         schema=pa.DataFrameSchema(
             {
                 "path": pa.Column(str),

@@ -13,7 +13,7 @@ import pytest
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 artifact = import_module(f"{PACKAGE}.training.artifact")
-data_report = import_module(f"{PACKAGE}.datasets.report")
+page_module = import_module(f"{PACKAGE}.datasets.page")
 evaluate = import_module(f"{PACKAGE}.training.evaluate")
 importance = import_module(f"{PACKAGE}.training.importance")
 report = import_module(f"{PACKAGE}.training.report")
@@ -51,7 +51,7 @@ def test_the_headline_names_the_best_baseline_and_is_red_where_that_wins(model, 
     best = {"value": 2.0 + gain, "gain": gain, "interval": interval}
     scores = evaluate.read_scores(model) | {"value": 2.0, "best_baseline": "repeated"}
     scores["baselines"] = {"naive": {"value": 9.0, "gain": 7.0, "interval": [6.0, 8.0]}, "repeated": best}
-    data_report.write_page(tmp_path / "page.html", "a title", [report.headline(model, scores)])
+    page_module.write_page(tmp_path / "page.html", "a title", [report.headline(model, scores)])
 
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert f'<span class="{colour}">{word} repeated, the best baseline</span>' in page
@@ -82,7 +82,7 @@ def test_a_report_holds_all_it_shows_and_runs_nothing(model, command):
     page = model.files.report.read_text(encoding="utf-8")
 
     assert "<img" in page and "<script" not in page
-    assert not re.findall(r"(?:src|href)=\"(?!data:image/png)|url\(|@import|\son\w+=", page)
+    assert not re.findall(r"(?:src|href)=\"(?!data:image/)|url\(|@import|\son\w+=", page)
 
 
 def test_a_module_without_tables_and_units_has_a_report(model, monkeypatch):

@@ -89,8 +89,7 @@ def before(root: Path = ROOT) -> Iterator[bool]:
     Yields:
         Whether there was a version before, and its snapshots are here; if not, `read` gives what it gives outside.
     """
-    now = _candidates.get()
-    now = locked(root) if now is None else now
+    now = current(root)
     newest = max((entry.get("taken", "") for entry in now.values()), default="")
     former = {
         name: {"sha256": entry["previous"]}
@@ -111,8 +110,7 @@ def read(name: str, root: Path = ROOT) -> pd.DataFrame:
     Raises:
         Refused: If the source is unknown, or its snapshot is missing, damaged or not the one that the lock names.
     """
-    lock = _candidates.get()
-    entry = (locked(root) if lock is None else lock).get(name)
+    entry = current(root).get(name)
     if entry is None:
         known = [source.name for source in sources(root)]
         if name not in known:
@@ -128,6 +126,12 @@ def read(name: str, root: Path = ROOT) -> pd.DataFrame:
     if content_hash(table) != entry["sha256"]:
         raise Refused(f"the snapshot {path.relative_to(root).as_posix()} is not what the lock names: {ADVICE}")
     return table.to_pandas()
+
+
+def current(root: Path = ROOT) -> dict[str, dict]:
+    """Return the entries whose snapshots `read` gives: the lock's, or, while sources are fetched, the new ones."""
+    candidates = _candidates.get()
+    return locked(root) if candidates is None else candidates
 
 
 def locked(root: Path = ROOT) -> dict[str, dict]:

@@ -1,23 +1,22 @@
 """Check and decode image files; the only module that imports Pillow."""
 
+import base64
 import io
 from collections.abc import Iterable
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from PIL import Image, ImageOps
 
 from .. import BadRows
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # formats that Pillow may decode
 BYTES = 20_000_000  # largest file
 SIDE = 8_000  # largest width and height, in pixels
 SIZE_FACTOR = 4  # accepted images are at most this many times smaller or larger than all training images
+SHOWN, PIXELATED = 96, 32  # pixels of a thumbnail's side, and up to which its pixels are shown as such
 BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # raised by Pillow for bad files
 
 _TROUBLES: dict[bytes, str] = {}  # of files that were decoded, by their hash
@@ -109,21 +108,25 @@ def pixels(content: bytes, side: int) -> np.ndarray:
     return np.asarray(Image.alpha_composite(white, seen).convert("RGB").resize((side, side), Image.Resampling.BILINEAR))
 
 
-def sheet(contents: Iterable[bytes], words: Iterable[str], across: int = 10) -> "Figure":
-    """Return a figure of the images, `across` in a row, each titled with its words."""
-    from matplotlib.figure import Figure  # only reports plot: the service must not load it
-
-    pairs = list(zip(contents, words, strict=True))
-    down = max(1, -(-len(pairs) // across))
-    figure = Figure(figsize=(1.2 * across, 1.35 * down), layout="constrained")
-    for axis in (axes := figure.subplots(down, across, squeeze=False)).flat:
-        axis.set_axis_off()
-    for axis, (content, title) in zip(axes.flat, pairs, strict=False):
-        axis.imshow(pixels(content, min(96, max(size(content)))))
-        axis.set_title(str(title)[: 120 // across], fontsize=8)
-    return figure
+def sheet(contents: Iterable[bytes], words: Iterable[str]) -> Markup:
+    """Return the images side by side for a page, each with its words below it."""
+    drawn = [
+        Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(thumbnail(content, str(title)), title)
+        for content, title in zip(contents, words, strict=True)
+    ]
+    return Markup('<div class="sheet">{}</div>').format(Markup("").join(drawn))
 
 
-def thumbnails(contents: Iterable[bytes], captions: Iterable[str]) -> dict[str, "Figure"]:
-    """Return a small figure of each image by its caption."""
-    return {caption: sheet([content], [""], across=1) for content, caption in zip(contents, captions, strict=True)}
+def thumbnails(contents: Iterable[bytes], captions: Iterable[str]) -> dict[str, Markup]:
+    """Return each image for a page by its caption."""
+    return {caption: thumbnail(content, caption) for content, caption in zip(contents, captions, strict=True)}
+
+
+def thumbnail(content: bytes, words: str) -> Markup:
+    """Return an image for a page, at most `SHOWN` pixels a side and inside the page's own text."""
+    side, buffer = min(SHOWN, max(size(content))), io.BytesIO()
+    kind = "png" if side <= PIXELATED else "webp"
+    Image.fromarray(pixels(content, side)).save(buffer, kind)
+    source = base64.b64encode(buffer.getvalue()).decode()
+    style = "pixelated" if side <= PIXELATED else "thumbnail"
+    return Markup('<img class="{}" alt="{}" src="data:image/{};base64,{}">').format(style, words, kind, source)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ..datasets.report import number
+from ..datasets.charts import number
 from . import artifact
 from .contract import Model
 

@@ -5,10 +5,12 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+import matplotlib
 import pandas as pd
 
 from .. import Refused
-from ..datasets.report import Section, number, write_page
+from ..datasets.charts import number
+from ..datasets.page import Section, write_page
 from . import artifact
 from .contract import Model
 from .evaluate import read_scores
@@ -20,6 +22,8 @@ from .statistics import LEVEL
 WORST = 10  # predictions shown with the largest losses
 SHOWN = 30  # features and slices in a table
 FEW = 5  # columns of predictions that are shown beside a row, if there are no more
+
+matplotlib.rcParams["text.parse_math"] = False  # a $ in the data is a $
 
 
 def write_report(model: Model) -> None:
