@@ -68,7 +68,7 @@ def test_just_lists_the_commands_of_the_level(project, level):
 
 
 def test_a_fresh_project_passes_its_own_checks_and_is_left_clean(project, level, problem):
-    if problem == "classification" or level == LOWEST:
+    if problem == "classification" and level in (LOWEST, HIGHEST):
         project.just("check")
     else:
         project.check_models()

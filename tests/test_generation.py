@@ -21,7 +21,10 @@ LOWEST_FILES = {
     *(".github/workflows/check.yml", "data/catalog.yaml", "data/sample/tumours.csv", "notebooks/explore.py"),
     *(f"src/my_ml_project/{name}.py" for name in ("__init__", "__main__", "data")),
     *(f"src/my_ml_project/datasets/{name}.py" for name in ("__init__", "catalog", "checks", "readers", "report")),
-    *(f"src/my_ml_project/datasets/{name}.py" for name in ("charts", "history", "jumps", "page", "personal", "profile")),
+    *(
+        f"src/my_ml_project/datasets/{name}.py"
+        for name in ("charts", "history", "jumps", "page", "personal", "profile")
+    ),
     *(f"src/my_ml_project/datasets/{name}" for name in ("page.html", "skill.py", "suspects.py", "table.py")),
     *("tests/datasets/test_catalog.py", "tests/datasets/test_checks.py", "tests/test_data.py"),
 }
