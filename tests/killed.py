@@ -24,7 +24,7 @@ def imported(part, *names):
     return [import_module(f"{PACKAGE}.{part}.{name}") for name in names]
 
 
-[catalog] = imported("datasets", "catalog")
+catalog, snapshots = imported("datasets", "catalog", "snapshots")
 artifact, contract, report = imported("training", "artifact", "contract", "report")
 database, deployments, loading, versions = imported("registry", "database", "deployments", "loading", "versions")
 cleanup, gate, restoring, retraining, stages = imported("retraining", "cleanup", "gate", "restore", "retrain", "stages")
@@ -38,8 +38,8 @@ from mlflow import MlflowClient  # noqa: E402
 contract.load_models([])
 
 STEPS = [  # whose attribute, which, how many calls are let through, and whether the kill comes before or after
-    (catalog.pq, "write_table", 0, "before"),  # the snapshot
-    (catalog.pq, "write_table", 0, "after"),  # its content, under a temporary name
+    (snapshots.pq, "write_table", 0, "before"),  # the snapshot
+    (snapshots.pq, "write_table", 0, "after"),  # its content, under a temporary name
     (catalog, "write_lock", 0, "before"),
     (catalog, "write_lock", 0, "after"),
     (Repo, "add", 0, "after"),
@@ -78,8 +78,8 @@ OTHERS = {  # commands, and their steps
         (cleanup.shutil, "rmtree", 0, "before"),
     ],
     "data": [
-        (catalog.pq, "write_table", 0, "before"),
-        (catalog.pq, "write_table", 0, "after"),
+        (snapshots.pq, "write_table", 0, "before"),
+        (snapshots.pq, "write_table", 0, "after"),
         (catalog, "write_lock", 0, "before"),
         (catalog, "write_lock", 0, "after"),
     ],

@@ -21,6 +21,7 @@ LOWEST_FILES = {
     *(".github/workflows/check.yml", "data/catalog.yaml", "data/sample/tumours.csv", "notebooks/explore.py"),
     *(f"src/my_ml_project/{name}.py" for name in ("__init__", "__main__", "data")),
     *(f"src/my_ml_project/datasets/{name}.py" for name in ("__init__", "catalog", "checks", "readers", "report")),
+    *(f"src/my_ml_project/datasets/{name}.py" for name in ("databases", "places", "refresh", "snapshots")),
     *(
         f"src/my_ml_project/datasets/{name}.py"
         for name in ("charts", "history", "jumps", "page", "personal", "profile")

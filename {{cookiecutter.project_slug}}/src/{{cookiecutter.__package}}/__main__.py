@@ -30,16 +30,45 @@ def main() -> None:
     """Take snapshots of data; from higher levels on also train, judge and serve models."""
 
 
-@main.command()
-def data() -> None:
-    """Take snapshots, check them, write reports/data.html and findings.csv; bad data changes no snapshot."""
+class Words(click.Command):
+    """A command whose arguments may come as one text, since a recipe quotes all that it was given."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        """Take the words of each argument as arguments."""
+        return super().parse_args(context, [word for text in args for word in text.split()])
+
+
+@main.command(cls=Words)
+@click.argument("sources", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Read every source, due or not, and queries whole.")
+@click.option("--at", "commit", help="Bring the snapshots and the lock of this commit back instead; read nothing.")
+@click.option("--prune", is_flag=True, help="Delete the snapshots that no commit names instead; read nothing.")
+def data(sources: tuple[str, ...], everything: bool, commit: str | None, prune: bool) -> None:
+    """Take snapshots, check them, write reports/data.html and findings.csv; bad data changes no snapshot.
+
+    A source is read when its `refresh` is due, or if SOURCES names it.
+    """
+    from .datasets import catalog
+
+    if commit:
+        for name, entry in catalog.bring_back(commit).items():
+            print(f"{name}: {entry['rows']} rows, {entry['columns']} columns, {entry['sha256'][:12]}, as of {commit}")
+    elif prune:
+        count, size = catalog.prune()
+        print(f"{count} files freed, {size / 1e6:.1f} MB: no branch or tag names them, or the store has them")
+    else:
+        take_snapshots(sources, everything)
+
+
+def take_snapshots(sources: tuple[str, ...], everything: bool) -> None:
+    """Take snapshots of what is due, or all, and of these sources; check all tables and write the report."""
     from .data import TABLES
     from .datasets import catalog, checks, report
     from .datasets.jumps import earlier_rows, jumps
     from .datasets.suspects import suspects
 
     sections, findings, refused = [], {}, []
-    with catalog.fetched() as changed:
+    with catalog.fetched(asked=sources, everything=everything) as changed:
         for table in TABLES:
             try:
                 rows = table.rows()

@@ -20,7 +20,11 @@ PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 catalog = import_module(f"{PACKAGE}.datasets.catalog")
 checks = import_module(f"{PACKAGE}.datasets.checks")
+databases = import_module(f"{PACKAGE}.datasets.databases")
+places = import_module(f"{PACKAGE}.datasets.places")
 readers = import_module(f"{PACKAGE}.datasets.readers")
+refresh = import_module(f"{PACKAGE}.datasets.refresh")
+snapshots = import_module(f"{PACKAGE}.datasets.snapshots")
 table = import_module(f"{PACKAGE}.datasets.table")
 
 FACTS = {"owner": "tests", "licence": "none", "refresh": "never"}
@@ -63,9 +67,9 @@ def test_the_same_content_changes_nothing(root):
 @pytest.fixture
 def reads(monkeypatch):
     """The names of the sources that were read, one for each time."""
-    names, read = [], catalog.read_source
-    monkeypatch.setattr(catalog, "read_source", lambda source, root: names.append(source.name) or read(source, root))
-    monkeypatch.setattr(readers, "RECENT", 0)
+    names, read = [], refresh.read_source
+    monkeypatch.setattr(refresh, "read_source", lambda source, *more: names.append(source.name) or read(source, *more))
+    monkeypatch.setattr(places, "RECENT", 0)
     return names
 
 
@@ -101,7 +105,7 @@ def test_a_file_of_other_content_is_read_again(root, reads, times):
 
 def test_a_file_that_was_written_just_now_is_read_again(root, reads, monkeypatch):
     """Within a tick of the clock it may change again without another time."""
-    monkeypatch.setattr(readers, "RECENT", 3600)
+    monkeypatch.setattr(places, "RECENT", 3600)
     assert [take(root), take(root), reads] == [["shops"], [], ["shops", "shops"]]
 
 
@@ -119,14 +123,21 @@ def test_a_file_is_read_again_where_its_snapshot_is_not_here(root, reads, change
     assert len(catalog.read("shops", root)) == 3
 
 
-def test_a_database_is_always_read(root, reads, monkeypatch):
+def test_a_database_is_read_when_it_is_due_or_asked_for(root, reads, monkeypatch):
     with sqlite3.connect(root / "shop.db") as database:
         pd.read_csv(root / "shops.csv").to_sql("shops", database, index=False)
     (root / "shops.sql").write_text("select shop, sales from shops order by shop", encoding="utf-8")
-    describe(root, {"sql": "shops.sql", "database": "SHOP_URL"})
     monkeypatch.setenv("SHOP_URL", f"sqlite:///{(root / 'shop.db').as_posix()}")
-
-    assert [take(root), take(root), reads] == [["shops"], [], ["shops", "shops"]]
+    for period, times in [("yearly", 1), ("as it comes", 2)]:
+        describe(root, {"sql": "shops.sql", "database": "SHOP_URL", "refresh": period})
+        take(root), take(root)
+        assert reads == ["shops"] * times
+        reads.clear()
+    describe(root, {"sql": "shops.sql", "database": "SHOP_URL", "refresh": "yearly"})
+    for asked in ({"asked": ["shops"]}, {"everything": True}):
+        with catalog.fetched(root, **asked) as changed:
+            assert changed == []
+    assert reads == ["shops", "shops"]
 
 
 def test_columns_that_hold_lists_are_named(root):
@@ -258,7 +269,7 @@ def test_rows_come_from_a_database(root, monkeypatch):
 def test_the_hash_does_not_depend_on_batches(root, monkeypatch):
     rows = pd.read_csv(root / "shops.csv")
     whole = catalog.content_hash(rows)
-    monkeypatch.setattr(catalog, "BATCH", 2)
+    monkeypatch.setattr(snapshots, "BATCH", 2)
 
     assert catalog.content_hash(rows) == whole
     assert catalog.content_hash(rows.iloc[::-1]) != whole
@@ -268,7 +279,8 @@ def test_the_hash_does_not_depend_on_batches(root, monkeypatch):
     ("entry", "message"),
     [
         ({"file": "absent.csv"}, "absent.csv cannot be read"),
-        ({"file": "shops.xlsx"}, "none of .csv"),
+        ({"file": "shops.doc"}, "none of .csv"),
+        ({"file": "shops.xlsx"}, "uv add .python-calamine"),
         ({"sql": "shops.sql"}, "the variable of its database"),
         ({"sql": "shops.sql", "database": "NOT_SET_URL"}, "set it to a SQLAlchemy URL"),
         ({"file": "shops.csv", "flie": "x"}, "unknown key 'flie'"),
@@ -287,13 +299,32 @@ def test_a_wrong_entry_is_named_and_changes_nothing(root, entry, message):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("postgresql://h/d", 'SHOP_URL needs the driver psycopg2: uv add "psycopg2-binary"'),
+        ("postgresql://h/d", 'SHOP_URL needs a driver for postgresql: uv add "adbc-driver-postgresql'),
+        ("mysql://h/d", 'SHOP_URL needs SQLAlchemy and its driver for mysql: uv add "sqlalchemy'),
+    ],
+)
+def test_what_reads_a_database_is_named_where_it_is_not_installed(root, monkeypatch, url, words):
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.setattr(databases, "find_spec", lambda name: None)
+    (root / "shops.sql").write_text("select 1", encoding="utf-8")
+    describe(root, {"sql": "shops.sql", "database": "SHOP_URL"})
+    monkeypatch.setenv("SHOP_URL", url)
+
+    with pytest.raises(package.Refused, match=re.escape(words)):
+        take(root)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
         ("postgresql+psycopg://h/d", 'SHOP_URL needs the driver psycopg: uv add "psycopg[binary]"'),
         ("mysql+nothing://h/d", "SHOP_URL needs the driver mysql.nothing: `uv add` the package"),
         ("duckdb:///x", 'SHOP_URL needs the driver duckdb: uv add "duckdb-engine"'),
     ],
 )
 def test_a_driver_that_is_not_installed_is_named(root, monkeypatch, url, words):
+    pytest.importorskip("sqlalchemy")
+    monkeypatch.setattr(databases, "find_spec", lambda name: None)
     for module in ("psycopg", "psycopg2"):
         monkeypatch.setitem(sys.modules, module, None)
     (root / "shops.sql").write_text("select 1", encoding="utf-8")

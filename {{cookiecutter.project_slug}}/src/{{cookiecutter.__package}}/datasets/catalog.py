@@ -1,37 +1,34 @@
-"""Sources -> snapshots: immutable parquet files under data/raw/, verified against data/catalog.lock."""
+"""Sources -> snapshots: immutable Parquet files under data/raw/, verified against data/catalog.lock."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from .. import ROOT, Refused, atomic_write, first_line, validated
-from .readers import Source, file_state, missing_variable, read_source
+from . import snapshots
+from .readers import Source, missing_variable
+from .refresh import Refresh
+from .snapshots import content_hash as content_hash
+from .snapshots import is_whole as is_whole
 
-BATCH = 100_000  # rows hashed at a time
-STATES = "data/.states.json"  # of the files that were read last, on this machine only
-ADVICE = "bring it back from where the team keeps it, or delete it and run `uv run just data`"
+STATES = "data/.states.json"  # of what was read last, on this machine only
+ADVICE = "bring it back with `uv run just data --at HEAD`, or delete it and run `uv run just data`"
 _candidates: ContextVar[dict | None] = ContextVar("candidates", default=None)
 
 
 def sources(root: Path = ROOT) -> list[Source]:
     """Return the entries of data/catalog.yaml; raise Refused naming the first one that is wrong."""
-    path = root / "data" / "catalog.yaml"
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise Refused(f"data/catalog.yaml cannot be read: {first_line(error)}") from error
-    if not isinstance(entries, dict) or not entries:
+    entries = _entries(root)
+    if not entries:
         raise Refused("data/catalog.yaml names no source: add one, as its comments show")
-    return [_source(name, entry) for name, entry in entries.items()]
+    return [_source(name, entry) for name, entry in entries.items() if not _is_store(name, entry)]
 
 
 def _source(name: str, entry: dict) -> Source:
@@ -43,35 +40,60 @@ def _source(name: str, entry: dict) -> Source:
     return validated(Source, entry | {"name": str(name)}, f"data/catalog.yaml: source {name}")
 
 
+def _entries(root: Path) -> dict:
+    """Return the content of data/catalog.yaml."""
+    try:
+        entries = yaml.safe_load((root / "data" / "catalog.yaml").read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise Refused(f"data/catalog.yaml cannot be read: {first_line(error)}") from error
+    if not isinstance(entries, dict):
+        raise Refused("data/catalog.yaml names no source: add one, as its comments show")
+    return entries
+
+
+def _is_store(name: str, entry: object) -> bool:
+    return name == "store" and isinstance(entry, str)
+
+
+def store(root: Path = ROOT) -> str:
+    """Return the folder or bucket that keeps the team's snapshots, an empty text if the catalogue names none."""
+    entry = _entries(root).get("store")
+    return entry if _is_store("store", entry) else ""
+
+
 @contextmanager
-def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
+def fetched(
+    root: Path = ROOT, *, keep: bool = True, asked: Collection[str] = (), everything: bool = False
+) -> Iterator[list[str]]:
     """Read every source that may have changed; inside the block `read` gives the new rows.
 
-    Files that are as they were when they were read last are not read again. The lock file is written only when the
-    block ends without an error, so a failed check leaves the version of the data and the snapshots as they were.
+    Files that are as they were are not read again, queries and places elsewhere only when their `refresh` is due. The
+    lock is written only when the block ends without an error: a failed check leaves the data's version as it was.
 
     Args:
         root: The project's folder.
         keep: Whether the lock file is written at all.
+        asked: Sources to read though they are not due.
+        everything: Whether to read all sources, due or not, and queries whole instead of what changed.
 
     Yields:
         The names of the sources whose content changed.
     """
-    lock, made, states, known = locked(root), [], {}, _read_states(root)
-    token, taken = _candidates.set(None), datetime.now(UTC).isoformat(timespec="seconds")
-    candidates = {}
+    lock, known, found = locked(root), _read_states(root), sources(root)
+    if unknown := {*asked} - {source.name for source in found}:
+        raise Refused(f"data/catalog.yaml has no source {min(unknown)!r}, only {', '.join(s.name for s in found)}")
+    refresh, token = Refresh(root, tuple(asked), everything), _candidates.set(None)
+    candidates, states = {}, {}
     try:
-        for source in sources(root):
-            name, state = source.name, file_state(source, root)
-            if not _is_known(name, state, known, lock, root):
-                candidates[name] = _snapshot(source, lock.get(name), root, made, taken)
-            else:
-                candidates[name] = lock[name]
-            states[name] = [state, candidates[name]["sha256"]]
+        for source in found:
+            seen = refresh.entry(source, lock.get(source.name), known.get(source.name, {}))
+            candidates[source.name], states[source.name] = seen
         _candidates.set(candidates)
         yield [name for name, entry in candidates.items() if lock.get(name, {}).get("sha256") != entry["sha256"]]
+        if keep:
+            _save(candidates, root)
     except BaseException:
-        for path in made:
+        for path in refresh.made:
             path.unlink(missing_ok=True)
         raise
     finally:
@@ -80,6 +102,13 @@ def fetched(root: Path = ROOT, *, keep: bool = True) -> Iterator[list[str]]:
         write_lock(candidates, root)
     if keep and states != known:
         _write_states(states, root)
+
+
+def _save(entries: dict[str, dict], root: Path) -> None:
+    """Copy these snapshots to the store, if there is one, before the lock names them."""
+    if place := store(root):
+        paths = [snapshot_path(name, entry["sha256"], root) for name, entry in entries.items()]
+        snapshots.save([file for path in paths for file in snapshots.parts(path)], place, root)
 
 
 @contextmanager
@@ -118,14 +147,25 @@ def read(name: str, root: Path = ROOT) -> pd.DataFrame:
         raise Refused(f"there is no snapshot of {name} yet: run `uv run just data`")
     path = snapshot_path(name, entry["sha256"], root)
     try:
-        table = pq.read_table(path)
+        table = snapshots.read_snapshot(path)
     except FileNotFoundError as error:
-        raise Refused(f"the snapshot {path.relative_to(root).as_posix()} is missing: {ADVICE}") from error
+        missing = Path(error.filename or path).name
+        raise Refused(f"the snapshot data/raw/{name}/{missing} is missing: {ADVICE}") from error
     except (OSError, pa.ArrowException) as error:
-        raise Refused(f"the snapshot {path.relative_to(root).as_posix()} is damaged: {ADVICE}") from error
-    if content_hash(table) != entry["sha256"]:
-        raise Refused(f"the snapshot {path.relative_to(root).as_posix()} is not what the lock names: {ADVICE}")
-    return table.to_pandas()
+        raise Refused(f"the snapshot data/raw/{name}/{path.name} is damaged: {ADVICE}") from error
+    if not snapshots.is_hash(table, entry["sha256"]):
+        raise Refused(f"the snapshot data/raw/{name}/{path.name} is not what the lock names: {ADVICE}")
+    return _frame(table) if entry["sha256"].startswith(snapshots.SCHEME) else table.to_pandas()
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Return a table as a frame in which whole numbers with gaps stay whole numbers (Int64)."""
+    gaps = [f for f in table.schema if pa.types.is_integer(f.type) and table[f.name].null_count]
+    frame = table.drop_columns([each.name for each in gaps]).to_pandas()
+    for each in gaps:
+        kind = pd.api.types.pandas_dtype(str(each.type).replace("int", "Int").replace("u", "U"))
+        frame.insert(table.column_names.index(each.name), each.name, kind.__from_arrow__(table[each.name]))
+    return frame
 
 
 def current(root: Path = ROOT) -> dict[str, dict]:
@@ -136,15 +176,21 @@ def current(root: Path = ROOT) -> dict[str, dict]:
 
 def locked(root: Path = ROOT) -> dict[str, dict]:
     """Return what data/catalog.lock records of each source: hash, rows, columns, time and, if any, the hash before."""
-    path = root / "data" / "catalog.lock"
     try:
-        lock = json.loads(path.read_text(encoding="utf-8"))
+        text = (root / "data" / "catalog.lock").read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
+    return _parsed(text, "data/catalog.lock")
+
+
+def _parsed(text: str, where: str) -> dict[str, dict]:
+    """Return the content of a lock file."""
+    try:
+        lock = json.loads(text)
     except ValueError as error:
-        raise Refused("data/catalog.lock is not JSON any more: take it back with `git checkout`") from error
+        raise Refused(f"{where} is not JSON any more: take it back with `git checkout`") from error
     if not isinstance(lock, dict) or not all(isinstance(entry, dict) and "sha256" in entry for entry in lock.values()):
-        raise Refused("data/catalog.lock names no snapshots any more: take it back with `git checkout`")
+        raise Refused(f"{where} names no snapshots any more: take it back with `git checkout`")
     return lock
 
 
@@ -152,6 +198,71 @@ def write_lock(entries: dict[str, dict], root: Path = ROOT) -> None:
     """Write data/catalog.lock: from now on these snapshots are the version of the data."""
     with atomic_write(root / "data" / "catalog.lock") as path:
         path.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8", newline="\n")
+
+
+def bring_back(commit: str, root: Path = ROOT) -> dict[str, dict]:
+    """Put the snapshots that a commit recorded in place, and its data/catalog.lock; return what that says.
+
+    Raises:
+        Refused: Naming the snapshots that are neither here nor in the store; nothing has changed then.
+    """
+    found = _git(root, "rev-parse", "--verify", "--end-of-options", commit + "^{commit}").strip()
+    text = _git(root, "show", f"{found}:./data/catalog.lock")
+    lock, place = _parsed(text, f"data/catalog.lock of {commit}"), store(root)
+    paths = {name: snapshot_path(name, entry["sha256"], root) for name, entry in lock.items()}
+    lost = [path for path in paths.values() if not snapshots.bring_back(path, place, root)]
+    if lost:
+        names = ", ".join(f"{path.parent.name}/{path.name}" for path in lost)
+        where = f"neither in data/raw nor in the store {place}" if place else "not in data/raw, and there is no store"
+        raise Refused(f"commit {found[:10]} recorded {names}: {where}")
+    if damaged := [path for path in paths.values() if not is_whole(path)]:
+        path = damaged[0].relative_to(root).as_posix()
+        raise Refused(f"the snapshot {path} is damaged: delete it and bring it back again")
+    with atomic_write(root / "data" / "catalog.lock") as path:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    return lock
+
+
+def prune(root: Path = ROOT) -> tuple[int, int]:
+    """Delete the snapshots here that no commit of a branch or tag names, nor the lock; return their number and bytes.
+
+    Those that commits name are deleted too if the store has them, but for the lock's. The store keeps all.
+    """
+    if _git(root, "rev-parse", "--is-shallow-repository").strip() == "true":
+        raise Refused("this clone lacks the older commits, which name snapshots: `git fetch --unshallow` first")
+    now, place = locked(root), store(root)
+    needed = {path for name, entry in now.items() for path in _named(name, entry, root)}
+    kept = set()
+    for commit in _git(root, "log", "--all", "--format=%H", "--", "data/catalog.lock").split():
+        with suppress(Refused):  # a commit that deletes the lock
+            lock = _parsed(_git(root, "show", f"{commit}:./data/catalog.lock"), commit)
+            kept |= {path for name, entry in lock.items() for path in _named(name, entry, root)}
+    kept -= needed
+    if place:
+        snapshots.save(sorted(kept), place, root)
+        kept.clear()
+    freed = [path for path in sorted((root / "data" / "raw").glob("*/*")) if path not in kept | needed]
+    size = sum(path.stat().st_size for path in freed)
+    for path in freed:
+        path.unlink()
+    return len(freed), size
+
+
+def _named(name: str, entry: dict, root: Path) -> list[Path]:
+    """Return the files here of the snapshots, of now and before, that a lock names of a source."""
+    paths = [snapshot_path(name, entry[each], root) for each in ("sha256", "previous") if entry.get(each)]
+    return [file for path in paths if path.exists() for file in snapshots.parts(path)]
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return the output of a git command; raise Refused with git's own reason if it fails."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")  # noqa: S607
+    except FileNotFoundError as error:
+        raise Refused("git is not installed here") from error
+    if done.returncode:
+        raise Refused(f"git {arguments[0]} fails: {(done.stderr.strip() or '?').splitlines()[-1]}")
+    return done.stdout
 
 
 def missing_variables(root: Path = ROOT) -> str:
@@ -165,85 +276,20 @@ def complete(root: Path = ROOT) -> bool:
     return all(s.name in lock and snapshot_path(s.name, lock[s.name]["sha256"], root).exists() for s in sources(root))
 
 
-def content_hash(rows: pd.DataFrame | pa.Table) -> str:
-    """Return the SHA-256 over column names, types and values in their order; file format and batches do not matter."""
-    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
-    table = table.replace_schema_metadata(None)  # pandas' own hints are not content
-    digest = sha256(json.dumps([[field.name, str(field.type)] for field in table.schema]).encode())
-    for start in range(0, table.num_rows, BATCH):
-        frame = table.slice(start, BATCH).to_pandas()
-        digest.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
-    return digest.hexdigest()
-
-
 def snapshot_path(name: str, digest: str, root: Path = ROOT) -> Path:
     """Return where the snapshot of a source with this hash is kept."""
-    return root / "data" / "raw" / name / f"{digest[:16]}.parquet"
+    return snapshots.snapshot_path(name, digest, root)
 
 
-def is_whole(path: Path) -> bool:
-    """Return whether a snapshot's content has the hash that is its name."""
-    try:
-        return content_hash(pq.read_table(path))[:16] == path.stem
-    except (OSError, pa.ArrowException):
-        return False
-
-
-def _is_known(name: str, state: str, known: dict, lock: dict[str, dict], root: Path) -> bool:
-    """Return whether the files of a source are as they were when the snapshot in the lock was read from them."""
-    entry = lock.get(name)
-    if not state or not entry or known.get(name) != [state, entry["sha256"]]:
-        return False
-    return _rows_in(snapshot_path(name, entry["sha256"], root)) == entry.get("rows", -1)
-
-
-def _read_states(root: Path) -> dict[str, list[str]]:
-    """Return, by source, the state of its files when they were last read, and the hash of what they held."""
+def _read_states(root: Path) -> dict[str, dict]:
+    """Return, by source, what is known of the last look at it; nothing of what release 0.4 noted."""
     try:
         states = json.loads((root / STATES).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return states if isinstance(states, dict) else {}
+    return {n: s for n, s in states.items() if isinstance(s, dict)} if isinstance(states, dict) else {}
 
 
-def _write_states(states: dict[str, list[str]], root: Path) -> None:
+def _write_states(states: dict[str, dict], root: Path) -> None:
     with atomic_write(root / STATES) as path:
         path.write_text(json.dumps(states, indent=1) + "\n", encoding="utf-8", newline="\n")
-
-
-def _rows_in(path: Path) -> int | None:
-    """Return how many rows a snapshot says it has; None if its end, where that stands, is missing."""
-    try:
-        return pq.read_metadata(path).num_rows
-    except (OSError, pa.ArrowException):
-        return None
-
-
-def _snapshot(source: Source, known: dict | None, root: Path, made: list[Path], taken: str) -> dict:
-    """Read a source into a snapshot.
-
-    Args:
-        source: The catalogue's entry.
-        known: What the lock has of it, if anything.
-        root: The project's folder.
-        made: Receives the path of a new file.
-        taken: The time of this command.
-
-    Returns:
-        The lock's entry for what the source holds now; `known` itself if that is the same.
-    """
-    table = read_source(source, root)
-    try:
-        digest = content_hash(table)
-    except (TypeError, ValueError) as error:  # lists, objects
-        raise Refused(f"source {source.name} has a column that is no plain value: {first_line(error)}") from error
-    path, moved = snapshot_path(source.name, digest, root), not known or known["sha256"] != digest
-    if not path.exists():
-        made.append(path)
-    if not path.exists() or _rows_in(path) != table.num_rows or (moved and not is_whole(path)):  # cut off, or damaged
-        with atomic_write(path) as part:
-            pq.write_table(table.replace_schema_metadata(None), part)
-    if not moved:
-        return known
-    entry = {"sha256": digest, "rows": table.num_rows, "columns": table.num_columns, "taken": taken}
-    return entry | ({"previous": known["sha256"]} if known else {})

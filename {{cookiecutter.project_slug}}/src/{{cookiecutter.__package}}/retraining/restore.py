@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from .. import ROOT, Refused
-from ..datasets.catalog import snapshot_path, write_lock
+from ..datasets import snapshots
+from ..datasets.catalog import snapshot_path, store, write_lock
 from ..registry import provenance
 from ..registry.git import git, has_commit
 from ..registry.settings import PROJECT
@@ -88,16 +89,17 @@ def remove_worktree(folder: Path) -> None:
 
 
 def fetch_data(project: Path, data: dict[str, str], whose: str) -> None:
-    """Put snapshots, by source and hash, in place: from DVC's cache or remote, or from data/raw of this project."""
+    """Put snapshots, by source and hash, in place: from DVC's cache or remote, from data/raw here or the store."""
     problem = checked_out(project) if (project / "data" / "raw.dvc").exists() else "it kept no data/raw.dvc"
     for name, digest in data.items():
         wanted, here = (snapshot_path(name, digest, root) for root in (project, ROOT))
-        if not wanted.exists() and not here.exists():
-            where = f"neither in DVC's cache nor at its remote nor in data/raw here: {problem}"
+        if not wanted.exists() and not snapshots.bring_back(here, store(), ROOT):
+            where = f"neither in DVC's cache nor at its remote nor in data/raw here, nor in a store: {problem}"
             raise Refused(f"snapshot {name}/{wanted.name}, {whose}, is {where}")
         if not wanted.exists():
             wanted.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(here, wanted)
+            for file in snapshots.parts(here):
+                shutil.copy(file, wanted.parent)
 
 
 def run_stages(project: Path, version: Version, model: str, refit: str = "") -> None:
