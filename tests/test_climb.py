@@ -33,6 +33,16 @@ def test_1_own_data_passes_at_the_lowest_level(own):
     own.commit("Our own table")
 
 
+def test_1_a_schema_drafted_from_a_source_is_a_data_py_that_runs(own):
+    module = own.folder / "src" / "cellar" / "data.py"
+    ours = module.read_bytes()
+    module.write_text(own.just("schema", "cellar-book"), encoding="utf-8")
+
+    assert "178 rows" in own.just("data")
+    module.write_bytes(ours)
+    own.just("data")
+
+
 def test_2_a_preview_changes_nothing_and_names_what_would_come(own):
     before = files(own.folder)
     shown = own.just("preview", HIGHEST)
@@ -106,8 +116,8 @@ def no_rows(rows):
 
 BAD = [
     (lost_column, ["proline", "missing"]),
-    (wrong_type, ["proline", "1 of 178 rows", "row 3: much"]),
-    (nulls, ["proline", "2 of 178 rows", "row 0"]),
+    (wrong_type, ["proline", "1 of 178 rows", "proline=much"]),
+    (nulls, ["proline", "2 of 178 rows", "bottle=B"]),
     (doubles, ["bottle", "duplicate keys", "2 of 179 rows"]),
     (out_of_range, ["alcohol", "1 of 178 rows", "99"]),
     (no_rows, ["cellar-book is empty"]),

@@ -24,9 +24,9 @@ LOWEST_FILES = {
     *(f"src/my_ml_project/datasets/{name}.py" for name in ("databases", "places", "refresh", "snapshots")),
     *(
         f"src/my_ml_project/datasets/{name}.py"
-        for name in ("charts", "history", "jumps", "page", "personal", "profile")
+        for name in ("charts", "draft", "history", "jumps", "page", "personal", "profile", "relations", "skill")
     ),
-    *(f"src/my_ml_project/datasets/{name}" for name in ("page.html", "skill.py", "suspects.py", "table.py")),
+    *(f"src/my_ml_project/datasets/{name}" for name in ("page.html", "suspects.py", "table.py")),
     *("tests/datasets/test_catalog.py", "tests/datasets/test_checks.py", "tests/test_data.py"),
 }
 BRACES_OF_ITS_OWN = {"justfile", "model.just", "pipeline.just", "page.html"}

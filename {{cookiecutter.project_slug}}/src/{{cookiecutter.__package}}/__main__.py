@@ -91,6 +91,16 @@ def take_snapshots(sources: tuple[str, ...], everything: bool) -> None:
     print(f"report: {report.REPORT.relative_to(ROOT).as_posix()}")
 
 
+@main.command()
+@click.argument("table")
+def schema(table: str) -> None:
+    """Print a schema drafted from the rows of a TABLE of data.py, or of a source of data/catalog.yaml."""
+    from .data import TABLES
+    from .datasets.draft import draft
+
+    print(draft(table, TABLES))
+
+
 for module in iter_modules([str(Path(__file__).parent / "commands")]):
     for command in import_module(f".commands.{module.name}", __package__).COMMANDS:
         main.add_command(command)

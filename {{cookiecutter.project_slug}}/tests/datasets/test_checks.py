@@ -1,6 +1,7 @@
 """Bad data is refused in a clear line each and changes nothing; what is odd is a warning, what is sound is neither."""
 
 import re
+import types
 from importlib import import_module
 
 import numpy as np
@@ -11,9 +12,9 @@ import yaml
 
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
-catalog, checks, jumps, personal, suspects, table = (
+catalog, checks, draft, jumps, relations, suspects, table = (
     import_module(f"{PACKAGE}.datasets.{name}")
-    for name in ("catalog", "checks", "jumps", "personal", "suspects", "table")
+    for name in ("catalog", "checks", "draft", "jumps", "relations", "suspects", "table")
 )
 
 ROWS = 400
@@ -261,3 +262,115 @@ def test_growth_and_chance_are_no_jumps():
     for seed in range(30):
         earlier, rows = orders(60, seed), orders(90, 100 + seed)
         assert said(jumps.jumps(table_of(rows), rows, earlier), len(rows)) == []
+
+
+# --- a schema drafted from the rows
+
+TABLES_OF_ALL_KINDS = {
+    "orders": orders,
+    "series": months,
+    "no key": lambda: pd.DataFrame({"x": [0.1, 0.1, 0.7] * 20, "y": [1, 0, 1] * 20}),
+    "odd names": lambda: pd.DataFrame({'a "b"': range(60), "it's": ["x", "y"] * 30, "the class": [1.5, None] * 30}),
+    "missing": lambda: orders().assign(
+        weight=lambda r: r["weight"].where(r["order"] % 2 > 0),
+        late=lambda r: r["late"].where(r["order"] % 3 > 0),
+        empty=None,
+        seen=lambda r: pd.to_datetime(r["at"]).dt.tz_localize("UTC").where(r["order"] % 5 > 0),
+        count=lambda r: r["order"].astype("Int64").where(r["order"] % 7 > 0),
+        label=lambda r: r["town"],
+        branch=[f"one of the twenty branches, number {i}" for i in range(20)] * (ROWS // 20),
+    ),
+    "negative, large": lambda: pd.DataFrame({"id": range(60), "t": np.arange(60.0) - 30, "n": 10**15}),
+}
+
+
+def drafted(rows, references=None):
+    """The table that the module drafted for these rows declares."""
+    text = draft.drafted_module("orders", rows, references or {})
+    source = types.SimpleNamespace(read=lambda name: rows.copy())
+    known = {
+        "catalog": source,
+        "Table": table.Table,
+        "found_in": lambda name, column: pa.Check.isin(references[column][1]),
+    }
+    exec("\n".join(line for line in text.splitlines() if not line.startswith("from .")), known)
+    return known["TABLES"][0], text
+
+
+@pytest.mark.parametrize("name", TABLES_OF_ALL_KINDS)
+def test_a_drafted_module_runs_as_it_is_and_takes_the_rows_it_was_drafted_from(name):
+    rows = TABLES_OF_ALL_KINDS[name]()
+    own, text = drafted(rows)
+
+    assert len(own.rows()) == len(rows)
+    assert max(map(len, text.splitlines())) <= 120
+    assert "Check.le" not in text  # no bound that the next refresh breaks
+
+
+def test_a_draft_knows_keys_times_allowed_values_and_foreign_keys():
+    own, text = drafted(orders().assign(customer=1), {"customer": ("customers", pd.Series([1, 2]))})
+
+    assert (own.keys, own.time, own.target) == (["order"], "at", "late")
+    assert '"town": pa.Column(str, pa.Check.isin(["Turku", "Vaasa", "Ålesund"])),' in text
+    assert '"weight": pa.Column(float, pa.Check.ge(0)),' in text
+    assert '"customer": pa.Column(int, found_in("customers", "customer")),' in text
+
+
+def test_a_draft_tells_what_it_would_change_of_the_schema_there_is():
+    schema = SCHEMA.update_column("town", checks=pa.Check.isin(["Turku", "Vaasa", "Oslo"]), nullable=True)
+    rows = orders().assign(extra=1).drop(columns="weight")
+
+    assert list(draft.changes(table_of(rows, schema), rows)) == [
+        "extra: new",
+        "weight: gone",
+        "town: not nullable, none is missing",
+        "town: no row has Oslo",
+        "town: also Ålesund",
+    ]
+    assert draft.draft("orders", [table_of(rows, schema)]).endswith("# town: also Ålesund")
+
+
+# --- joins
+
+CUSTOMERS = pd.DataFrame({"customer": [1, 2, 3], "name": ["a", "b", "c"]})
+
+
+def test_a_join_gives_each_row_its_line_and_keeps_order_and_index():
+    rows = pd.DataFrame({"order": [7, 8, 9], "customer": [3, 1, 3]}, index=[5, 3, 4])
+    found = relations.joined(rows, CUSTOMERS, "customer")
+
+    assert found["name"].to_dict() == {5: "c", 3: "a", 4: "c"}
+    named = relations.joined(rows.rename(columns={"customer": "buyer"}), CUSTOMERS, {"buyer": "customer"})
+    assert named["name"].tolist() == ["c", "a", "c"]
+    alone = relations.joined(rows.assign(customer=[3.0, 9.0, None]), CUSTOMERS, "customer", required=False)
+    assert alone["name"].fillna("none").tolist() == ["c", "none", "none"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "lookup", "words"),
+    [
+        (
+            {"customer": [1, 2]},
+            {"customer": [1, 2, 2]},
+            "would multiply rows: several lines on the right are of customer=2",
+        ),
+        ({"customer": [1, 4]}, {"customer": [1, 2]}, "would lose 1 rows: nothing on the right is of customer=4"),
+        ({"customer": [1, None]}, {"customer": [1, None]}, "would lose 1 rows"),
+        ({"customer": ["1"]}, {"customer": [1]}, "str on the left and int64 on the right: give both one type"),
+        ({"customer": [1], "x": [1]}, {"customer": [1], "x": [2]}, "both sides have a column 'x'"),
+        ({"client": [1]}, {"customer": [1]}, "there is no column 'customer' on the left, only client"),
+    ],
+)
+def test_a_join_that_multiplies_or_loses_rows_is_refused(rows, lookup, words):
+    with pytest.raises(package.Refused, match=re.escape(words)):
+        relations.joined(pd.DataFrame(rows), pd.DataFrame(lookup), "customer")
+
+
+def test_a_foreign_key_names_the_rows_that_refer_to_nothing(monkeypatch):
+    monkeypatch.setattr(catalog, "read", {"towns": pd.DataFrame({"name": ["Turku", "Vaasa", "Ålesund"]})}.get)
+    schema = SCHEMA.update_column("town", checks=relations.found_in("towns", "name"))
+    assert len(table_of(orders(), schema).rows()) == ROWS
+    lost = orders().assign(town=lambda r: r["town"].where(r["order"] != 107, "Atlantis"))
+
+    with pytest.raises(checks.BadData, match=r"town: not in name of towns, 1 of 400 rows, .*=107 town=Atlantis"):
+        table_of(lost, schema).rows()

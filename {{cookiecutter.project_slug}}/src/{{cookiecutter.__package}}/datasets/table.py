@@ -105,13 +105,16 @@ class Table:
 
     def rows(self) -> pd.DataFrame:
         """Return all rows in the order of time and key; raise BadData if they break the schema."""
+        rows = self.loaded()
+        rows = checked(self, rows)  # under the same name: those that were read are let go before the next copy
+        return rows.sort_values([*([self.time] if self.time else []), *self.keys], ignore_index=True)
+
+    def loaded(self) -> pd.DataFrame:
+        """Return the rows as they are read, and prepared if the table does, unchecked."""
         rows = self.load()
         if not rows.index.is_unique:  # as of a concat: the index is what tells a bad row
             rows = rows.reset_index(drop=True)
-        if self.prepare:
-            rows = self._prepared(rows)
-        rows = checked(self, rows)  # under the same name: those that were read are let go before the next copy
-        return rows.sort_values([*([self.time] if self.time else []), *self.keys], ignore_index=True)
+        return self._prepared(rows) if self.prepare else rows
 
     def read_lookups(self) -> dict[str, pd.DataFrame]:
         """Return the rows of the sources that `prepare` looks something up in, by name."""
