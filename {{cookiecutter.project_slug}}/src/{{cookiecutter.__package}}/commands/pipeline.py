@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .. import Refused
+from .. import ROOT, Refused
 from .model import model_names
 
 SHOWN = 10  # differences shown after a restore
@@ -42,6 +42,25 @@ def up(port: int) -> None:
     from .. import flows
 
     flows.up(port)
+
+
+@click.command()
+@model_names()
+@click.option("--retrain", "act", is_flag=True, help="Retrain what drifts, does worse than promised, or is old.")
+def watch(models: list[str], act: bool) -> None:
+    """Tell whether what was promised of MODELS, or all, still holds; status 1 if anything alarms."""
+    from ..monitoring import page, triggers
+    from ..monitoring.watch import watch
+    from ..serving.prediction_log import open_log
+
+    found = watch(models, triggers.utc_now(), act=act)
+    for each in found:
+        page.write_report(each, triggers.known_alarms(open_log(), each.model))
+        click.echo("\n".join(page.lines(each)))
+        click.echo(f"  report: {page.report_path(each.model).relative_to(ROOT).as_posix()}")
+    page.write_metrics(found)
+    if alarming := [f"{each.model} ({', '.join(each.kinds)})" for each in found if each.alarms]:
+        raise Refused(f"{'; '.join(alarming)}: see the lines above, and docs/operations.md")
 
 
 @click.command()
@@ -100,4 +119,4 @@ def clean() -> None:
     click.echo(f"MLflow: {done.runs} runs deleted that made no version; code of versions: {done.code} folders freed")
 
 
-COMMANDS = [retrain, stage, up, lineage, history, restore, clean]
+COMMANDS = [retrain, stage, up, watch, lineage, history, restore, clean]

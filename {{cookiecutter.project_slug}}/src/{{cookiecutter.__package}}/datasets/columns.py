@@ -32,7 +32,7 @@ def inputs(rows: pd.DataFrame, table: Table, names: list[str] | None = None) -> 
     for name in table.requested if names is None else names:
         asked = table.request.columns if table.request else {}
         described = asked[name] if name in asked else table.schema.columns[name]
-        kind, nullable = _kind(rows[name]), bool(described.nullable)
+        kind, nullable = kind_of(rows[name]), bool(described.nullable)
         checks = simple_checks(described.checks) if kind in ("number", "text", "boolean") else {}
         found.append(Input(name, kind, nullable, checks=checks))
     return found
@@ -54,7 +54,7 @@ def typed(rows: pd.DataFrame, inputs: list[Input]) -> pd.DataFrame:
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows in JSON's types: numbers, texts, booleans, ISO dates, null; files in base64."""
-    files = {name: rows[name].map(_base64, na_action="ignore") for name in rows if _kind(rows[name]) == "file"}
+    files = {name: rows[name].map(_base64, na_action="ignore") for name in rows if kind_of(rows[name]) == "file"}
     rows = rows.assign(**files)
     return json.loads(rows.to_json(orient="records", date_format="iso", double_precision=15))
 
@@ -88,7 +88,7 @@ def _typed(values: pd.Series, column: Input) -> pd.Series:
     return typed
 
 
-def _kind(values: pd.Series) -> str:
+def kind_of(values: pd.Series) -> str:
     """Return the kind of the values, in the words of `Input.kind`."""
     plain = values.cat.categories if isinstance(values.dtype, pd.CategoricalDtype) else values
     if pd.api.types.is_bool_dtype(plain):

@@ -39,6 +39,7 @@ class Limits(BaseModel):
     max_loss: float | None = None  # of the primary metric itself
     max_skill: Share = 0.98  # how much of the target one column, or two, may tell by themselves; 1: not asked
     max_target_change: Annotated[float, Field(gt=1)] | None = 5.0  # times the target may grow or shrink; null: any
+    steady_columns: bool = True  # new rows have the gaps, ranges and values that the champion learned from
     guards: dict[str, Bounds] = {}  # metric -> min, max
     max_slowdown: PositiveFloat | None = 3.0  # times the champion's latency, for a row and for 1,000; null: any
     max_milliseconds: PositiveFloat | None = 1000.0  # to predict one row; null: any

@@ -27,6 +27,7 @@ def describe_version(model: str, number: str) -> list[str]:
     patched = f" and the changes in {provenance.PATCH}" if tags["dirty"] == "true" else ""
     facts = {
         "made": f"{version.made:%Y-%m-%d %H:%M} UTC, while version {tags.get('parent') or 'none'} served",
+        **({"because": tags["why"]} if "why" in tags else {}),
         "code": f"commit {tags['commit']}{patched}, models/{version.module}.py",
         **{f"data {name}": digest[:HASH] for name, digest in json.loads(tags["data"]).items()},
         "parameters": ", ".join(f"{name} {value}" for name, value in sorted(recorded_parameters(version).items())),

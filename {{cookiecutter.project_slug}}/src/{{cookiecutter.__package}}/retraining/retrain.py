@@ -84,14 +84,17 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
     """Record, judge and, if it is good, promote what the stages made: each only if it has not been done yet."""
     from ..registry import deployments, refits, versions
     from ..training.evaluate import read_scores
-    from . import gate
+    from . import gate, profiles
 
     problem = mend_champion(model)
     if done := versions.judged_version(model):
         if problem:
             raise Refused(f"{problem}: uv run just rollback {model.name}, or promote {done} {model.name}")
         return Outcome(model.name, "unchanged", done, f"nothing new, version {done} is settled")
-    version, _ = versions.record_version(model, read_scores(model), made_of)
+    version, fresh = versions.record_version(model, read_scores(model), made_of)
+    profiles.keep_profile(model, version)
+    if fresh:
+        versions.set_tags(model.name, version, {"why": reason})
     if versions.champion(model.name) == version:  # promoted by a retrain that was then killed, or by hand
         deployments.promote(model.name, version, reason)
         if "verdict" not in versions.get_version(model.name, version).tags:  # recorded by `train`
@@ -165,6 +168,10 @@ def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: 
         model = load_model(name)
         made_of = provenance.current(name, model.preparation)
         limits(model)  # refused before anything is trained
+        if stale:
+            from .quality import check_new_rows
+
+            check_new_rows(model)
         stages.recompute(model, stale, repo)
         outcome = _updated(model, settle(model, made_of, reason, unattended))
         if outcome.state != "waiting":

@@ -1,0 +1,114 @@
+"""Whether rows are what a version learned from: gaps, constants, units, unknown values. What is not is not learned."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import Refused
+from ..datasets.table import key_hashes
+from ..registry.versions import champion, run_artifacts
+from ..training.contract import Model
+from .limits import limits
+from .profiles import Column, Counts, known_profile
+
+FEW = 20  # rows below which nothing can be told
+CONSTANT = 30  # rows that cannot have one value by chance
+MORE_GAPS, MORE_OUTSIDE, MORE_UNKNOWN = 0.1, 0.2, 0.05  # shares of the rows, above that of the rows learned from
+SURE = 4.0  # standard errors by which a share must be above its limit
+FACTORS = {10.0: "10", 100.0: "100", 1000.0: "1,000", 2.54: "2.54 (inches)", 2.2046: "2.2 (pounds)", 60.0: "60"}
+REMEDY = "mend the source or, if it is right, set `gate: {steady_columns: false}` in params.yaml"
+ALIKE = 0.15  # relative difference from a factor that is called by its name
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a column of some rows: the column, the kind of problem, and a sentence."""
+
+    column: str
+    kind: str
+    words: str
+
+
+def problems(column: Column, found: Counts) -> list[Problem]:
+    """Return what is wrong with a column in these rows, compared with those that a version learned from."""
+    if found.rows < FEW:
+        return []
+    checks = {"missing": _gaps, "constant": _constant, "unit": _range, "unknown value": _unknown}
+    said = {kind: check(column, found) for kind, check in checks.items()}
+    return [Problem(column.name, kind, f"{column.name}: {words}") for kind, words in said.items() if words]
+
+
+def check_new_rows(model: Model) -> None:
+    """Raise Refused, before anything is trained, if rows that the champion does not know are not of its kind."""
+    number = champion(model.name)
+    if number is None or not limits(model).steady_columns or not (profile := known_profile(model, number)):
+        return
+    rows = model.table.rows()
+    with run_artifacts(model.name, number) as files:
+        kept = [files / each.name for each in (model.files.train_keys, model.files.holdout_keys)]
+        known = np.concatenate([np.load(path, allow_pickle=False) for path in kept if path.exists()])
+    new = rows[~np.isin(key_hashes(model.table, rows), known)]
+    for words, part in ((f"{len(new)} new rows", new), (f"all {len(rows)} rows", rows)):
+        asked = [each for name, each in profile.columns.items() if name in part]
+        if found := [problem for each in asked for problem in problems(each, each.count(part[each.name]))]:
+            keys = part[model.table.keys].astype(str).agg(" | ".join, axis=1)
+            raise Refused(
+                f"{found[0].words}, in {words} (keys {keys.iloc[0]} to {keys.iloc[-1]}) beside version {number}: "
+                f"nothing is learned from them; {REMEDY}"
+            )
+
+
+def _gaps(column: Column, found: Counts) -> str:
+    before, now = column.counts.missing / max(column.counts.rows, 1), found.missing / found.rows
+    if not _surely_more(now, before, MORE_GAPS, found.rows):
+        return ""
+    return f"{now:.0%} of the values are missing, of those learned from {before:.0%}"
+
+
+def _constant(column: Column, found: Counts) -> str:
+    if column.kind == "other" or found.present < CONSTANT:
+        return ""
+    share = max(column.counts.cells) / max(column.counts.present, 1)
+    one = found.low == found.high if column.kind == "number" else max(found.cells) == found.present
+    if not one or share**found.present > 1e-6 or len([each for each in column.counts.cells if each]) < 2:
+        return ""
+    value = f"{found.low:g}" if column.kind == "number" else [*column.values, "another"][int(np.argmax(found.cells))]
+    return f"every value is {value}"
+
+
+def _range(column: Column, found: Counts) -> str:
+    if column.kind != "number" or not column.closed or not found.present:
+        return ""
+    before, now = column.counts.outside / max(column.counts.present, 1), found.outside / found.present
+    if not _surely_more(now, before, MORE_OUTSIDE, found.present):
+        return ""
+    means = found.total / found.present, column.counts.total / max(column.counts.present, 1)
+    return f"{now:.0%} of the values are outside of what was learned from{_factor(*means)}"
+
+
+def _unknown(column: Column, found: Counts) -> str:
+    if column.kind != "text" or not column.closed or not found.present:
+        return ""
+    before, now = column.counts.outside / max(column.counts.present, 1), found.outside / found.present
+    if not _surely_more(now, before, MORE_UNKNOWN, found.present):
+        return ""
+    return f"{now:.0%} of the values were never seen in training"
+
+
+def _surely_more(now: float, before: float, limit: float, rows: int) -> bool:
+    """Return whether a share is above the one before by more than the limit, and not by chance."""
+    wide = SURE * np.sqrt(max(before * (1 - before), 0.01) / rows)
+    return now - before >= max(limit, wide)
+
+
+def _factor(now: float, before: float) -> str:
+    """Return by what factor the mean changed, if it is one that a change of unit has."""
+    if not before or not now or now / before <= 0:
+        return ""
+    ratio = now / before
+    for factor, name in FACTORS.items():
+        if abs(ratio / factor - 1) < ALIKE:
+            return f"; the mean is about {name} times as large"
+        if abs(ratio * factor - 1) < ALIKE:
+            return f"; the mean is divided by about {name}"
+    return ""
