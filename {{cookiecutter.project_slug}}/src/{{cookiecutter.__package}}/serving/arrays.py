@@ -37,7 +37,8 @@ class ArrayPipeline:
         """Raise ValueError, or whatever a strange pipeline leads to, if there is no such way for it."""
         [(_, encoder), (_, last)] = pipeline.steps
         self._pipeline, self._encode = pipeline, _encoder(encoder)
-        self._calls = {name: _call(last, name) for name in ("predict", "predict_proba") if hasattr(last, name)}
+        self._classifies = getattr(last, "classes_", None) is not None
+        self._call = _call(last, "predict_proba" if self._classifies else "predict")
 
     def __getattr__(self, name: str) -> Any:
         """Return any other attribute of the pipeline."""
@@ -45,11 +46,11 @@ class ArrayPipeline:
 
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the predicted numbers or classes, `(rows,)`."""
-        return self._calls["predict"](self._encode(rows))
+        return self._pipeline.predict(rows) if self._classifies else self._call(self._encode(rows))
 
     def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the probability of each class, `(rows, classes)`."""
-        return self._calls["predict_proba"](self._encode(rows))
+        return self._call(self._encode(rows)) if self._classifies else self._pipeline.predict_proba(rows)
 
 
 def _encoder(encoder: ColumnTransformer) -> Encoding:

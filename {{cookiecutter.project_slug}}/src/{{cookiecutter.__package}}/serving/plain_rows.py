@@ -16,7 +16,7 @@ import pandas as pd
 from ..datasets.columns import Input
 
 EXACT = 2.0**53  # up to which a whole number is a float
-DATE = re.compile(r"(1[7-9]|2[01])\d\d-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?)?", re.ASCII)  # without a zone
+DATE = re.compile(r"(1[7-9]|2[01])\d\d-\d\d-\d\d(T\d\d:\d\d:\d\d(\.\d{1,6})?Z?)?", re.ASCII)  # without a zone, or UTC
 BOUNDS = {  # checks that are bounds: the arguments of the least and of the greatest value, and whether that is good
     "greater_than_or_equal_to": ("min_value", "", True),
     "greater_than": ("min_value", "", False),
@@ -103,9 +103,9 @@ class Reader:
             raise ValueError("missing, or of another kind")
         if column.kind != "date":
             return values
-        if not present or not all(map(DATE.fullmatch, present)):
+        if not all(map(DATE.fullmatch, present)):
             raise ValueError("not a plain date")
-        return [value if value is None else np.datetime64(value, "us") for value in values]
+        return [value if value is None else np.datetime64(value.removesuffix("Z"), "us") for value in values]
 
 
 def _bounds(column: Input) -> tuple[float, float]:

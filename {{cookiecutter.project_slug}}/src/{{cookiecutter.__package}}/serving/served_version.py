@@ -20,7 +20,7 @@ from .plain_rows import Columns, Reader
 log = logging.getLogger(__name__)
 
 PROBES = 200  # rows on which both ways must give the same answers, made of the version's examples
-QUICK, QUICK_ROWS = 0.005, 64  # seconds, and rows, of a call that the service's own loop may wait for
+QUICK, QUICK_ROWS = 0.01, 64  # seconds, and rows, of a call that the service's own loop may wait for
 
 Records = list[dict[str, Any]]
 
@@ -147,6 +147,8 @@ def _probes(version: LoadedVersion) -> tuple[Records, Records]:
 def _same_answers(found: ServedVersion, rows: Records, wanted: Records) -> bool:
     """Return whether these rows are answered so, all at once and the first ones by themselves."""
     parts = [found.reader.read([row]) for row in rows]
+    if None in parts:
+        raise ValueError(f"row {parts.index(None)} of its examples is not plain")
     alone = [found.answer_together([part])[0] for part in parts[:EXAMPLES]]
     answers = zip([*found.answer_together(parts), *alone], [*wanted, *wanted[:EXAMPLES]], strict=True)
     return all(_alike(answer.predictions, [row]) for answer, row in answers)
