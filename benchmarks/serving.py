@@ -36,8 +36,8 @@ def milliseconds():
     return 1000 * (time.perf_counter() - start)
 milliseconds()
 answers = {{"model": "classifier", "version": "1", "predictions": version.responses(version.signature.examples[:1])}}
-rows = rows.to_dict("records")
-print(json.dumps([statistics.median(milliseconds() for _ in range(50)), rows, answers | {{"warnings": []}}]))
+call = statistics.median(milliseconds() for _ in range(50))
+print(json.dumps([call, rows.to_dict("records"), answers | {{"warnings": []}}]))
 """
 SAVE = """
 import cloudpickle

@@ -54,13 +54,18 @@ def out_of_range(rows: pd.DataFrame, inputs: "list[Input]") -> Iterator[tuple[st
     """Yield for each column and check that does not hold: the column, what it should be, and which rows, `(rows,)`."""
     for column in inputs:
         for name, arguments in column.checks.items():
-            words, holds = CHECKS[name]
+            _, holds = CHECKS[name]
             values, present = rows[column.name], rows[column.name].notna().to_numpy()
             if column.kind == "number":
                 values = values.to_numpy()  # a hundred times faster for a single row
             wrong = present & ~np.asarray(holds(values, **arguments), bool)
             if wrong.any():
-                yield column.name, words.format_map({key: _shown(each) for key, each in arguments.items()}), wrong
+                yield column.name, in_words(name, arguments), wrong
+
+
+def in_words(name: str, arguments: dict[str, Any]) -> str:
+    """Return what a check asks of a value, in words that follow "should be"."""
+    return CHECKS[name][0].format_map({key: _shown(each) for key, each in arguments.items()})
 
 
 def sentences(rows: pd.DataFrame, inputs: "list[Input]") -> list[str]:

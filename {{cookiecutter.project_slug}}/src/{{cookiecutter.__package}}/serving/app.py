@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
@@ -18,6 +19,7 @@ from ..registry.settings import PROJECT
 from ..training.params import model_blocks
 from . import feedback
 from .batching import Answers
+from .openapi import document, page
 from .prediction_log import PredictionLog
 from .protection import MAX_ROWS, MAX_ROWS_IN_WORK, Guard, InWork, PlainJSONRoute, read_rows
 from .served_models import ServedModels
@@ -61,6 +63,7 @@ def create_app() -> FastAPI:
     service.include_router(routes)
     service.include_router(feedback.routes)
     service.add_exception_handler(RequestValidationError, _first_problem)
+    service.openapi = partial(document, service)
     service.add_middleware(Guard, key=from_environment(Settings).serve_api_key)
     return service
 
@@ -82,6 +85,13 @@ def follow_champions(models: ServedModels, stop: threading.Event) -> None:
     seconds = from_environment(Settings).serve_poll_seconds
     while not stop.wait(seconds):
         models.refresh()
+
+
+@routes.get("/", include_in_schema=False)
+async def try_a_model() -> Response:
+    """Answer a page on which a person tries the models."""
+    text, headers = page()
+    return Response(text, media_type="text/html", headers=headers)
 
 
 @routes.get("/health")

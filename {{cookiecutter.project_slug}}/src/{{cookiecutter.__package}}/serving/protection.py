@@ -19,7 +19,7 @@ from .. import first_line
 MAX_ROWS, MAX_BYTES = 10_000, 10_000_000  # of a request
 MAX_ROWS_IN_WORK, MAX_BYTES_IN_WORK = 30_000, 30_000_000  # of all requests together
 READ_SECONDS = 30  # in which a request must have arrived
-OPEN = {"/health", "/ready"}  # what probes ask, which send no key
+OPEN = {"/", "/health", "/ready"}  # what browsers and probes ask, which send no key; the page knows no model
 
 
 class InWork:
