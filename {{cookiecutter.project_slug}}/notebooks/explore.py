@@ -72,7 +72,13 @@ def _(everything, held, mo, page, report, table):
         *report.image_sections(table, everything, held.to_numpy()),
         *report.missing_sections(everything),
     ]
-    mo.iframe(page.html("", made_of or report.sample_sections(table, everything)), height="640px")
+    mo.iframe(
+        page.html(
+            "",
+            made_of or report.sample_sections(table, everything, report.profiled(table, everything, held.to_numpy())),
+        ),
+        height="640px",
+    )
     return
 
 

@@ -30,9 +30,16 @@ def cell(value: Any) -> str:
     return number(value) if isinstance(value, float) else str(value)[:CELL]
 
 
-def number(value: float, digits: int = 4) -> str:
-    """Return a number with four significant digits, or as many, whole and in thousands from 10,000 on."""
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.{digits}g}"
+def number(value: float) -> str:
+    """Return a number with four significant digits, whole and in thousands from 10,000 on."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def brief(value: float | pd.Timestamp) -> str:
+    """Return a number with three significant digits, whole from 1,000 to a million, or a time without its seconds."""
+    if isinstance(value, pd.Timestamp):
+        return value.tz_localize(None).isoformat(" ", "minutes").removesuffix(" 00:00")
+    return f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def percent(share: float) -> str:
@@ -59,8 +66,11 @@ def drawing(shapes: Iterable[Markup], label: str, height: int) -> Markup:
 
 def legend(words: Mapping[str, str]) -> Markup:
     """Return what the colours of drawings stand for, by their class."""
-    keys = [Markup('<span class="key {}"></span> {} ').format(kind, text) for kind, text in words.items()]
-    return Markup("&ensp;").join(keys)
+    keys = [
+        Markup('<span class="named"><span class="key {}"></span> {}</span>').format(kind, text)
+        for kind, text in words.items()
+    ]
+    return Markup(" ").join(keys)
 
 
 def axis(*labels: object) -> Markup:
@@ -98,17 +108,19 @@ def histogram(column: Column, counts: Mapping[str, np.ndarray], height: int = 64
 
 
 def rates(column: Column, height: int = 26) -> Markup:
-    """Draw the mean outcome in each bin as a dash, on its own scale; nothing where there is none."""
-    if column.rates is None or len(known := column.rates[~np.isnan(column.rates)]) < 2:
+    """Draw the mean outcome in each bin as a dash, on a scale that all columns have; nothing where there is none."""
+    if column.rates is None:
         return Markup("")
-    low, high = known.min(), known.max()
+    low, high = column.scale
     step, shapes = WIDTH / len(column.rates), []
     for i, rate in enumerate(column.rates):
         if not np.isnan(rate):
-            y = height - 3 - (rate - low) / (high - low or 1) * (height - 6)
+            y = height - 3 - np.clip((rate - low) / (high - low or 1), 0, 1) * (height - 6)
             shapes.append(f"M{i * step:.1f} {y:.1f}h{step:.1f}")
     path = Markup('<path class="r" d="{}"/>').format("".join(shapes))
-    return drawing([path], f"{column.name}: the outcome by bin, {number(low)} to {number(high)}", height)
+    return drawing(
+        [path], f"{column.name}: the outcome by bin, on a scale from {number(low)} to {number(high)}", height
+    )
 
 
 def bin_names(column: Column) -> list[str]:
@@ -128,7 +140,7 @@ def _edge(value: float, kind: str) -> str:
     if kind != "date" or not np.isfinite(value):
         return number(value)
     try:
-        return pd.Timestamp(int(value), unit="us").isoformat(" ", "minutes").removesuffix(" 00:00")
+        return brief(pd.Timestamp(int(value), unit="us"))
     except (OverflowError, ValueError):
         return number(value)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from .profile import Bins, Column, Outcome, as_numbers, kind_of
+from .personal import masked
+from .profile import Column, Outcome, as_numbers, as_text, kind_of
 from .table import Table, key_hashes
 
 UNITS = {
@@ -149,7 +150,7 @@ def series(table: Table, rows: pd.DataFrame) -> Iterator[Series]:
         late, early = at[0] - first > slack, last - at[-1] > slack
         gaps = np.column_stack([at[wide], at[wide + 1]])
         lacking = float(np.diff(gaps).sum() + late * (at[0] - first) + early * (last - at[-1]))
-        yield Series(str(name), at, values[own], gaps, late, early, lacking)
+        yield Series(str(masked(name, table.group or "")), at, values[own], gaps, late, early, lacking)
 
 
 def telling(found: list[Series], most: int) -> list[Series]:
@@ -179,7 +180,7 @@ def changes(table: Table, rows: pd.DataFrame, earlier: pd.DataFrame, columns: li
         differs = _differs(rows[name].iloc[kept], earlier[name].iloc[places[kept]])
         changed |= differs
         cells |= {str(name): int(differs.sum())} if differs.any() else {}
-    counts = {each.name: _counted(each.bins, earlier[each.name]) for each in columns if each.name in earlier}
+    counts = {each.name: _counted(each, earlier[each.name]) for each in columns if each.name in earlier}
     moved = {each.name: _distance(each, counts[each.name], len(earlier)) for each in columns if each.name in counts}
     moved = {name: far for name, far in sorted(moved.items(), key=lambda each: -each[1]) if far > 0}
     structure = [f"{name} is new" for name in rows if name not in earlier]
@@ -199,12 +200,12 @@ def _differs(now: pd.Series, then: pd.Series) -> np.ndarray:
     return ~(same.fillna(False).to_numpy(bool) | (now.isna() & then.isna()).to_numpy())
 
 
-def _counted(bins: Bins, values: pd.Series) -> np.ndarray:
-    """Return the counts of other rows in these bins; of none where their type does not fit."""
+def _counted(column: Column, values: pd.Series) -> np.ndarray:
+    """Return the counts of other rows in a column's bins; of none where their type does not fit."""
     try:
-        return bins.count(values)
+        return column.bins.count(as_text(values) if column.masked else values)
     except (TypeError, ValueError):
-        return np.zeros(len(bins), int)
+        return np.zeros(len(column.bins), int)
 
 
 def _distance(column: Column, then: np.ndarray, rows: int) -> float:

@@ -42,9 +42,9 @@ KINDS: dict[str, tuple[re.Pattern, Callable[[str], bool] | None, float]] = {  # 
 
 def suspected(rows: pd.DataFrame) -> dict[str, str]:
     """Return by column what it may hold: told by some of its values, or by its name."""
-    found = {}
+    found, part = {}, rows.sample(min(LOOKED_AT, len(rows)), random_state=0)
     for name in rows:
-        values = rows[name].sample(min(LOOKED_AT, len(rows)), random_state=0).dropna()
+        values = part[name].dropna()
         texts = [each for each in values if isinstance(each, str)]
         kinds = [kind for kind, (_, _, share) in KINDS.items() if _share(texts, kind) >= share]
         if (word := named(str(name))) and values.nunique() > FEW:

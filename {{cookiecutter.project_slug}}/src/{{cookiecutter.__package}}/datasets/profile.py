@@ -9,6 +9,7 @@ import pandas as pd
 
 BINS = 30  # of numbers, dates and lengths of texts
 VALUES, FEW = 8, 12  # most common values counted apart from the others; all, if there are few
+ENOUGH = 5  # learning rows of a bin whose mean outcome is shown
 CATEGORIES = 50  # distinct values up to which a text is a category, whatever its share
 QUANTILES = 8  # bins of a number where associations are measured
 SAMPLE, ASSOCIATED = 20_000, 120  # rows and columns that associations are measured on, by seed
@@ -57,7 +58,9 @@ class Column:
         distinct: The number of distinct values; -1 if they were not compared, as for files.
         counts: By side of the split, the number of values in each bin `(bins,)`.
         summary: Lowest, quartiles, mean and highest by name, of numbers and dates; of texts, of their lengths.
-        rates: The mean outcome of the learning rows in each bin `(bins,)`, NaN for an empty one; None if there is none.
+        rates: The mean outcome of the learning rows in each bin `(bins,)`, NaN where they are too few; None if there is
+            no outcome.
+        scale: The range that these are drawn in.
         masked: Whether its values are not to be shown.
     """
 
@@ -72,15 +75,23 @@ class Column:
     counts: Mapping[str, np.ndarray]
     summary: Mapping[str, Any]
     rates: np.ndarray | None = None
+    scale: tuple[float, float] = (0.0, 1.0)
     masked: bool = False
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The target as a number per row, so that it has a mean: `label` says of what."""
+    """The target as a number per row, so that it has a mean.
+
+    Attributes:
+        label: What its mean is.
+        values: The numbers `(rows,)`, NaN where the target is missing.
+        scale: The range that means are drawn in: all of a share, that of most rows for numbers.
+    """
 
     label: str
     values: np.ndarray
+    scale: tuple[float, float] = (0.0, 1.0)
 
 
 def kind_of(values: pd.Series) -> Kind:
@@ -98,24 +109,34 @@ def kind_of(values: pd.Series) -> Kind:
 
 
 def as_numbers(values: pd.Series) -> np.ndarray:
-    """Return numbers as they are, dates as microseconds and texts as their lengths (float, NaN where missing)."""
+    """Return numbers as they are, dates as microseconds, texts and files as their lengths (float, NaN if missing)."""
     if pd.api.types.is_datetime64_any_dtype(values):
         stamps = pd.to_datetime(values, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
         return np.where(np.isnat(stamps), np.nan, stamps.astype("int64"))
     if kind_of(values) == "number":
         return values.to_numpy(float, na_value=np.nan)
-    return values.astype("str").str.len().to_numpy(float, na_value=np.nan)
+    if kind_of(values) == "file":
+        return values.map(len, na_action="ignore").to_numpy(float, na_value=np.nan)
+    return as_text(values).str.len().to_numpy(float, na_value=np.nan)
+
+
+def as_text(values: pd.Series) -> pd.Series:
+    """Return values as text, missing ones as such."""
+    return values.astype("str").where(values.notna())
 
 
 def outcome(target: pd.Series) -> Outcome | None:
-    """Return the target as a number: itself, or whether it is the rarer of two classes; None if neither fits."""
-    if kind_of(target) == "number" and target.nunique() > 2:
-        return Outcome(f"mean {target.name}", as_numbers(target))
-    classes = target.value_counts()
+    """Return the target as a number: itself, or whether it is 1, True or the rarer of two classes; None if neither."""
+    classes = _hashable(target).value_counts()
+    if kind_of(target) == "number" and len(classes) > 2:
+        numbers = as_numbers(target)
+        low, high = np.nanquantile(numbers, [0.05, 0.95])
+        return Outcome(f"mean {target.name}", numbers, (float(low), float(high)))
     if len(classes) != 2:
         return None
-    hit = (target == classes.index[-1]).fillna(False).to_numpy(bool)
-    return Outcome(f"share of {classes.index[-1]}", np.where(target.isna(), np.nan, hit))
+    one = max(classes.index) if {*classes.index} == {0, 1} else classes.index[-1]
+    hit = (target == one).fillna(False).to_numpy(bool)
+    return Outcome(f"share of {one}", np.where(target.isna(), np.nan, hit))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # of the largest doubles, and of infinite ones
@@ -131,28 +152,45 @@ def measure(
         found: The target as a number, for the rates.
         masked: Whether the values are not to be shown.
     """
-    kind, missing = kind_of(values), int(values.isna().sum())
-    distinct, bins, summary = -1, Bins(), {}
-    if kind in ("number", "date"):
-        distinct, bins, summary = values.nunique(), _edges(as_numbers(values)), _summary(values)
-    elif kind == "category":
-        counts = _hashable(values).value_counts()
-        distinct, bins = len(counts), Bins(values=counts.index[: FEW if len(counts) <= FEW else VALUES])
-        if masked or (distinct > CATEGORIES and counts.iloc[:VALUES].sum() < 0.2 * (len(values) - missing)):
-            lengths = pd.Series(as_numbers(values))
-            kind, bins, summary = "text", _edges(lengths.to_numpy()), _summary(lengths)
-    elif kind == "file":
-        sizes = values.map(len, na_action="ignore").astype(float)
-        bins, summary = _edges(sizes.to_numpy()), _summary(sizes)
-        values = sizes
-    codes = bins.codes(values) if len(bins) else np.full(len(values), -1)
+    counted = as_text(values) if masked else values
+    kind, distinct, bins, summary = _binned(counted, masked)
+    codes = bins.codes(counted) if len(bins) else np.full(len(counted), -1)
     counts = {name: np.bincount(codes[side & (codes >= 0)], minlength=len(bins)) for name, side in sides.items()}
-    learned = next(iter(sides.values()))
-    rates = _rates(codes, found.values, learned, len(bins)) if found and len(bins) > 1 and role != "target" else None
-    dtype = str(values.dtype) if kind != "file" else "bytes"
+    rates, scale = None, (0.0, 1.0)
+    if found and len(bins) > 1 and role != "target":
+        rates, scale = _rates(codes, found.values, next(iter(sides.values())), len(bins)), found.scale
     return Column(
-        str(values.name), kind, dtype, role, len(values), missing, distinct, bins, counts, summary, rates, masked
+        name=str(values.name),
+        kind=kind,
+        dtype=str(values.dtype),
+        role=role,
+        rows=len(values),
+        missing=int(values.isna().sum()),
+        distinct=distinct,
+        bins=bins,
+        counts=counts,
+        summary=summary,
+        rates=rates,
+        scale=scale,
+        masked=masked,
     )
+
+
+def _binned(values: pd.Series, masked: bool) -> tuple[Kind, int, Bins, dict[str, Any]]:
+    """Return kind, number of distinct values, bins and summary of a column; a masked one is binned by lengths."""
+    kind = kind_of(values)
+    if kind == "nothing":
+        return kind, 0, Bins(), {}
+    if kind == "file":
+        return kind, -1, _edges(as_numbers(values)), _summary(pd.Series(as_numbers(values)))
+    distinct = _hashable(values).nunique()
+    if kind == "date" or (kind == "number" and distinct > 2):
+        return kind, distinct, _edges(as_numbers(values)), _summary(values)
+    counts = _hashable(values).value_counts()
+    if masked or (distinct > CATEGORIES and counts.iloc[:VALUES].sum() < 0.2 * counts.sum()):
+        lengths = as_numbers(as_text(values))
+        return "text", distinct, _edges(lengths), _summary(pd.Series(lengths))
+    return "category", distinct, Bins(values=counts.index[: FEW if distinct <= FEW else VALUES]), {}
 
 
 def _rates(codes: np.ndarray, outcome: np.ndarray, side: np.ndarray, bins: int) -> np.ndarray:
@@ -160,7 +198,7 @@ def _rates(codes: np.ndarray, outcome: np.ndarray, side: np.ndarray, bins: int) 
     known = side & (codes >= 0) & ~np.isnan(outcome)
     rows = np.bincount(codes[known], minlength=bins)
     return np.divide(
-        np.bincount(codes[known], outcome[known], minlength=bins), rows, out=np.full(bins, np.nan), where=rows > 0
+        np.bincount(codes[known], outcome[known], minlength=bins), rows, out=np.full(bins, np.nan), where=rows >= ENOUGH
     )
 
 
@@ -187,9 +225,10 @@ def _summary(values: pd.Series) -> dict[str, Any]:
     present = values.dropna()
     if kind_of(values) == "date":
         return {"lowest": present.min(), "median": present.quantile(), "highest": present.max()}
-    low, lower, middle, upper, high = present.astype(float).quantile([0, 0.25, 0.5, 0.75, 1]).tolist()
-    found = {"lowest": low, "25 %": lower, "median": middle, "75 %": upper, "highest": high}
-    return found | {"mean": float(present.astype(float).mean())}
+    numbers = present.astype(float)
+    lower, middle, upper = numbers.quantile([0.25, 0.5, 0.75]).tolist()
+    found = {"lowest": numbers.min(), "25 %": lower, "median": middle, "75 %": upper, "highest": numbers.max()}
+    return found | {"mean": numbers.mean()}
 
 
 def _hashable(values: pd.Series) -> pd.Series:
@@ -274,16 +313,16 @@ def _cramers_v(table: np.ndarray, starts: np.ndarray, sizes: np.ndarray, rows: i
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def extremes(rows: pd.DataFrame, features: list[str], shown: int) -> pd.Series:
-    """Return which column makes a row unusual, by the row's index: the farthest from the middle in units of its IQR."""
+def extremes(rows: pd.DataFrame, columns: list[Column], shown: int) -> pd.Series:
+    """Return which feature makes a row unusual, by the row's index: the one farthest from its median, in IQRs."""
     farthest, names = np.zeros(len(rows)), np.full(len(rows), "", object)
-    for name in features:
-        if kind_of(rows[name]) == "number":
-            numbers = as_numbers(rows[name])
-            low, middle, high = np.nanquantile(numbers, [0.25, 0.5, 0.75])
+    for column in columns:
+        if column.kind == "number" and not column.role and not column.masked:
+            low, middle, high = (column.summary[name] for name in ("25 %", "median", "75 %"))
             if high > low:
+                numbers = as_numbers(rows[column.name])
                 distance = np.nan_to_num(np.abs(numbers - middle) / (high - low), posinf=np.inf)
                 farther = distance > farthest
-                farthest[farther], names[farther] = distance[farther], name
+                farthest[farther], names[farther] = distance[farther], column.name
     places = np.argsort(-farthest, kind="stable")[:shown]
     return pd.Series(names[places], rows.index[places])[farthest[places] > 0]

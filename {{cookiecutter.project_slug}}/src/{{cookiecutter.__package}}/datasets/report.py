@@ -45,7 +45,7 @@ def team_verdict() -> Section:
         named = ", ".join(f"{name} {short}" for short, name in digests.items())
         advice = f"Can this data do what it is for? Write it into data/verdict.md: go or no-go, why, on what ({named})."
         return Section("Go or no-go:", "not decided yet", None, advice)
-    if all(short in text for short in digests):
+    if digests and all(short in text for short in digests):
         return Section("Go or no-go:", "decided on this data", True, text)
     return Section("Go or no-go:", "decided on other data: the text names other snapshots than these", None, text)
 
@@ -84,7 +84,7 @@ def table_sections(
         Section("Columns", level=3, text=_legend(outcome(rows[table.target]), changed), cards=cards),
         *missing_sections(rows),
         *association_sections(table, rows[~held], masked),
-        *sample_sections(table, rows, masked),
+        *sample_sections(table, rows, columns),
     ]
 
 
@@ -122,9 +122,9 @@ def headline(
         "target": table.target,
         f"held out by {split_by}": f"{held.sum():,} ({percent(held.mean())})",
         "missing values": percent(missing),
-        "warnings": f"{len(warnings):,}",
     }
-    return Section(table.name, "all checks hold", not warnings or None, facts=facts)
+    counted = f", {len(warnings):,} warning{'s' if len(warnings) > 1 else ''}" if warnings else ""
+    return Section(table.name, f"all checks hold{counted}", not warnings or None, facts=facts)
 
 
 def changes_sections(changed: history.Changes | None) -> list[Section]:
@@ -134,8 +134,9 @@ def changes_sections(changed: history.Changes | None) -> list[Section]:
     facts = {f"rows {word}": f"{getattr(changed, word):,}" for word in ("added", "changed", "removed")}
     moved = [(name, far, percent(far)) for name, far in list(changed.moved.items())[:LISTED]]
     cells = [(name, count, f"{count:,} rows") for name, count in list(changed.cells.items())[:LISTED]]
-    figures = {"Distributions that moved: the share of rows in another bin": charts.ranking(moved, 1)} if moved else {}
-    figures |= {"Columns with other values, in rows of the same key": charts.ranking(cells)} if cells else {}
+    drawn = {"Distributions that moved: the share of rows in another bin": charts.ranking(moved, 1)} if moved else {}
+    drawn |= {"Columns with other values, in rows of the same key": charts.ranking(cells)} if cells else {}
+    figures = {"": drawn} if drawn else {}
     text = "; ".join(changed.columns)
     return [Section("Since the last snapshot", level=3, text=text, facts=facts, figures=figures)]
 
@@ -219,10 +220,10 @@ def association_sections(table: Table, rows: pd.DataFrame, masked: frozenset[str
     return [Section("Associations", level=3, text=text, figures={"": figures})] if len(found) else []
 
 
-def sample_sections(table: Table, rows: pd.DataFrame, masked: frozenset[str] = frozenset()) -> list[Section]:
+def sample_sections(table: Table, rows: pd.DataFrame, columns: list[Column]) -> list[Section]:
     """Return the page's part with some rows: the first, some by chance, and unusual ones."""
     named = list(dict.fromkeys([*table.keys, *([table.time] if table.time else []), table.target, *rows]))[:COLUMNS]
-    unusual = extremes(rows, [name for name in table.features if name not in masked], ROWS)
+    unusual = extremes(rows, columns, ROWS)
     picked = [rows.head(ROWS), rows.sample(min(ROWS, len(rows)), random_state=0), rows.loc[unusual.index]]
     shown = pd.concat(picked, ignore_index=True)[named].astype(object)
     shown = shown.apply(lambda column: column.map(lambda value: conceal(value, str(column.name))))
@@ -325,4 +326,9 @@ def _cards(table: Table, columns: list[Column], warnings: list[Finding], changed
 def _legend(found: Outcome | None, changed: history.Changes | None) -> Markup:
     words = {"a": "learning rows (and their share of each value)", "b": "held-out rows"}
     words |= {"c": "all rows of the last snapshot"} if changed else {}
-    return charts.legend(words | ({"r": f"{found.label} among learning rows"} if found else {}))
+    return charts.legend(words | ({"r": _of_outcome(found)} if found else {}))
+
+
+def _of_outcome(found: Outcome) -> str:
+    low, high = (number(each) for each in found.scale)
+    return f"{found.label} among learning rows, from {low} to {high}"
