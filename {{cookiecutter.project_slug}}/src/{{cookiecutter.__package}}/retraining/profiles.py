@@ -226,6 +226,8 @@ def _kind(values: pd.Series) -> str:
     found = columns.kind_of(values)
     if found == "boolean":
         return "text"
+    if found == "text" and not all(isinstance(value, str) for value in values.dropna().head(1)):
+        return "other"  # lists of numbers
     names = found == "text" and values.nunique() > len(values) / 2
     return found if found in ("number", "text") and not names else "other"
 
