@@ -64,23 +64,31 @@ def take_snapshots(sources: tuple[str, ...], everything: bool) -> None:
     """Take snapshots of what is due, or all, and of these sources; check all tables and write the report."""
     from .data import TABLES
     from .datasets import catalog, checks, report
-    from .datasets.jumps import earlier_rows, jumps
+    from .datasets.jumps import earlier_rows, jumps, stale_sources
     from .datasets.suspects import suspects
 
     sections, findings, refused = [], {}, []
     with catalog.fetched(asked=sources, everything=everything) as changed:
         for table in TABLES:
             try:
-                rows = table.rows()
+                rows, aside, why = table.sifted()
             except checks.BadData as bad:
                 findings[table.name] = bad.findings
                 sections.append(report.failure_section(table, bad))
                 refused.append(str(bad))
             else:
                 earlier = earlier_rows(table)
-                findings[table.name] = [*jumps(table, rows, earlier), *suspects(table, rows)]
+                checks.write_quarantine(table.name, aside, why)
+                findings[table.name] = [
+                    *checks.set_aside(table.name, why),
+                    *jumps(table, rows, earlier),
+                    *suspects(table, rows),
+                ]
                 sections += report.table_sections(table, rows, findings[table.name], earlier)
                 print("\n".join(checks.verdict(table.name, findings[table.name], len(rows))), flush=True)
+        for name, stale in stale_sources().items():
+            findings[name] = [*findings.get(name, []), stale]
+            print(f"  warning: source {name}: {stale.check}")
         report.write_data(sections)
         checks.write_findings(findings)
         if refused:

@@ -2,6 +2,7 @@
 
 import re
 import types
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 
 import numpy as np
@@ -264,6 +265,17 @@ def test_growth_and_chance_are_no_jumps():
         assert said(jumps.jumps(table_of(rows), rows, earlier), len(rows)) == []
 
 
+@pytest.mark.parametrize(("refresh", "days", "stale"), [("daily", 6, True), ("daily", 4, False), ("never", 999, False)])
+def test_a_source_that_stands_still_for_longer_than_its_refresh_is_told(monkeypatch, refresh, days, stale):
+    source = types.SimpleNamespace(name="orders", refresh=refresh)
+    taken = datetime.now(UTC) - timedelta(days=days)
+    monkeypatch.setattr(catalog, "sources", lambda: [source])
+    monkeypatch.setattr(catalog, "current", lambda: {"orders": {"taken": taken.isoformat(), "rows": 9}})
+
+    told = f"its refresh is {refresh}, but its content is the same for {days:.1f} days"
+    assert [each.check for each in jumps.stale_sources().values()] == [told] * stale
+
+
 # --- a schema drafted from the rows
 
 TABLES_OF_ALL_KINDS = {
@@ -374,3 +386,40 @@ def test_a_foreign_key_names_the_rows_that_refer_to_nothing(monkeypatch):
 
     with pytest.raises(checks.BadData, match=r"town: not in name of towns, 1 of 400 rows, .*=107 town=Atlantis"):
         table_of(lost, schema).rows()
+
+
+# --- quarantine
+
+
+def spoilt():
+    """Of 400 orders, five are bad, one of them seen only once another is away."""
+    rows = orders().astype({"weight": object})
+    rows.loc[[3, 5], "weight"] = ["much", -1.0]
+    rows.loc[4, ["town", "at"]] = None
+    rows.loc[7, "order"] = rows.loc[8, "order"]
+    return rows
+
+
+def test_a_declared_quarantine_sets_bad_rows_aside_counted_and_listed_with_the_reasons(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "QUARANTINE", tmp_path)
+    with pytest.raises(checks.BadData):
+        table_of(spoilt()).rows()
+    own = table_of(spoilt(), quarantine=0.0125)
+    rows, aside, findings = own.sifted()
+
+    assert rows["order"].tolist() == [each for each in range(100, 100 + ROWS) if each not in (103, 104, 105, 107, 108)]
+    assert len(own.rows()) == len(rows)
+    assert sorted(aside["order"]) == [103, 104, 105, 108, 108]
+    assert all("set aside" in line for line in said(checks.set_aside("orders", findings)))
+    checks.write_quarantine("orders", aside, findings)
+    why = pd.read_csv(tmp_path / "orders.csv").groupby("order")["why"].first()
+    assert why[[104, 105]].tolist() == ["at: not_nullable; town: not_nullable", "weight: in_range(0, 1000)"]
+    checks.write_quarantine("orders", aside.head(0), [])
+    assert not (tmp_path / "orders.csv").exists()
+
+
+def test_a_quarantine_takes_no_more_rows_than_declared_and_no_column():
+    with pytest.raises(checks.BadData):
+        table_of(spoilt(), quarantine=0.0124).rows()
+    with pytest.raises(checks.BadData, match="town: the column is missing"):
+        table_of(orders().drop(columns="town"), quarantine=1.0).rows()

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -11,6 +11,7 @@ from .. import ROOT, Refused, atomic_write
 from .personal import masked
 
 FINDINGS = ROOT / "reports" / "findings.csv"
+QUARANTINE = ROOT / "data" / "quarantine"  # a file for each table of which rows are set aside
 EXAMPLES = 5  # bad rows shown for each finding
 PRINTED = 8  # warnings of a table; the file has all
 SHOWN = 80  # characters of a value
@@ -27,6 +28,7 @@ class Finding:
         rows: How many rows are concerned.
         examples: Up to five of them: the values of the key, and of the column where they say more.
         severity: An "error" refuses the data, a "warning" is to be looked at.
+        index: Of all rows concerned, None where rows are not the matter: a column that is missing.
     """
 
     column: str
@@ -34,6 +36,7 @@ class Finding:
     rows: int
     examples: tuple[Mapping[str, Any], ...] = ()
     severity: Literal["error", "warning"] = "error"
+    index: pd.Index | None = field(default=None, repr=False, compare=False)
 
     @property
     def shown(self) -> list[str]:
@@ -73,6 +76,25 @@ def write_findings(findings: Mapping[str, list[Finding]]) -> None:
                     writer.writerow([table, each.severity, each.column, each.check, each.rows, example])
 
 
+def write_quarantine(table: str, aside: pd.DataFrame, findings: list[Finding]) -> None:
+    """Write the rows of a table that were set aside, each with the reasons; no row, no file."""
+    path = QUARANTINE / f"{table}.csv"
+    if aside.empty:
+        path.unlink(missing_ok=True)
+        return
+    reasons = [(index, f"{each.column}: {each.check}") for each in findings for index in each.index]
+    why = pd.DataFrame(reasons, columns=["row", "why"]).groupby("row")["why"].agg("; ".join)
+    texts = {name: aside[name].map(shown) for name in aside if pd.api.types.infer_dtype(aside[name]) == "bytes"}
+    with atomic_write(path) as part:
+        aside.assign(**texts, why=why.reindex(aside.index)).to_csv(part, index=False)
+
+
+def set_aside(table: str, findings: list[Finding]) -> list[Finding]:
+    """Return the errors of a table's rows that the quarantine has set aside as warnings."""
+    where = f"set aside in data/quarantine/{table}.csv"
+    return [replace(each, check=f"{where}: {each.check}", severity="warning") for each in findings]
+
+
 def verdict(table: str, warnings: list[Finding], total: int) -> list[str]:
     """Return what to print about a table of `total` good rows: a line, and one for each of the first warnings."""
     more = f", {len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else ""
@@ -101,7 +123,7 @@ def finding(
         first = first.assign(row=first.index)
         names = ["row", column]
     examples = first[[name for name in names if name in first]].to_dict("records")
-    return Finding(column, check, len(bad), tuple(examples), severity)
+    return Finding(column, check, len(bad), tuple(examples), severity, bad.index)
 
 
 def schema_failures(cases: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) -> list[Finding]:
@@ -120,7 +142,8 @@ def schema_failures(cases: pd.DataFrame, rows: pd.DataFrame, keys: list[str]) ->
         else:
             pairs = zip(group["index"].head(EXAMPLES), group["failure_case"].head(EXAMPLES), strict=True)
             examples = tuple(_example(rows, index, str(column), value, keys) for index, value in pairs)
-            found.append(Finding(str(column), str(check), len(group), examples))
+            index = pd.Index(group["index"]) if group["index"].isin(rows.index).all() else None
+            found.append(Finding(str(column), str(check), len(group), examples, index=index))
     return found
 
 
@@ -194,7 +217,7 @@ def duplicate_keys(rows: pd.DataFrame, keys: list[str]) -> Iterator[Finding]:
     doubles = rows[rows.duplicated(keys, keep=False)]
     if len(doubles):
         examples = tuple(doubles[keys].drop_duplicates().head(EXAMPLES).to_dict("records"))
-        yield Finding(" and ".join(keys), "duplicate keys", len(doubles), examples)
+        yield Finding(" and ".join(keys), "duplicate keys", len(doubles), examples, index=doubles.index)
 
 
 def _example(rows: pd.DataFrame, index: object, column: str, value: object, keys: list[str]) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """What jumped since the last snapshot: rows, missing values, distributions, units; chance alone gives no warning."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 import numpy as np
@@ -20,8 +21,21 @@ NEW, COMMON = 0.01, 0.05  # share of the rows of a value that had none, or that 
 SAMPLE = 50_000  # rows compared, by seed
 FACTORS = (10, 100, 1000)  # of units that are mistaken for each other
 LEVEL, SPREAD = 0.15, 0.25  # decimal logarithms by which median and spread may miss a factor
+STALE = {"hourly": 0.25, "daily": 5, "weekly": 15, "monthly": 62, "yearly": 400}  # days without a change, by refresh
 
 warning = partial(Finding, severity="warning")
+
+
+def stale_sources(now: datetime | None = None) -> dict[str, Finding]:
+    """Return a warning by source whose content has not changed for longer than its `refresh` lets expect."""
+    entries, found = catalog.current(), {}
+    for source in catalog.sources():
+        days = STALE.get(source.refresh.strip().lower(), np.inf)
+        taken = datetime.fromisoformat(entries[source.name]["taken"])
+        if (age := ((now or datetime.now(UTC)) - taken).total_seconds() / 86_400) > days:
+            check = f"its refresh is {source.refresh}, but its content is the same for {age:,.1f} days"
+            found[source.name] = warning("", check, entries[source.name]["rows"])
+    return found
 
 
 def earlier_rows(table: Table) -> pd.DataFrame | None:

@@ -12,6 +12,7 @@ import pandas as pd
 from .. import Refused
 from .checks import (
     BadData,
+    Finding,
     altered_values,
     duplicate_keys,
     missing_values,
@@ -53,6 +54,7 @@ class Table:
             beside data.py, such as preparation.py, since the service imports no data.py.
         lookups: The sources whose snapshots `prepare` gets, by name. A version keeps those it was made with.
         plots: Returns further figures of good rows for the report, by title.
+        quarantine: The share of the rows that may be set aside where they break the schema; at 0, one bad row stops.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Table:
     prepare: Callable[[pd.DataFrame, dict[str, pd.DataFrame]], pd.DataFrame] | None = None
     lookups: tuple[str, ...] = ()
     plots: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None
+    quarantine: float = 0.0
     pictures: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None  # former name of plots, removed in 0.5
 
     def __post_init__(self) -> None:
@@ -104,10 +107,32 @@ class Table:
         return replace(self, target=target, targets=(self.target, *self.targets), pictures=None)
 
     def rows(self) -> pd.DataFrame:
-        """Return all rows in the order of time and key; raise BadData if they break the schema."""
-        rows = self.loaded()
-        rows = checked(self, rows)  # under the same name: those that were read are let go before the next copy
-        return rows.sort_values([*([self.time] if self.time else []), *self.keys], ignore_index=True)
+        """Return all good rows in the order of time and key; raise BadData if others may not be set aside."""
+        return self.sifted()[0]
+
+    def sifted(self) -> tuple[pd.DataFrame, pd.DataFrame, list[Finding]]:
+        """Return the good rows in the order of time and key, those that the quarantine sets aside, and why.
+
+        Raises:
+            BadData: If rows break the schema that may not be set aside: a column as a whole, or too many rows.
+        """
+        rows, aside, findings = self.loaded(), [], []
+        total = len(rows)
+        while True:
+            try:
+                rows = checked(self, rows)  # under the same name: those that were read are let go before the next copy
+            except BadData as bad:
+                indexes = [each.index for each in bad.findings]
+                own = rows.index.isin(np.concatenate(indexes)) if all(each is not None for each in indexes) else None
+                if own is None or sum(map(len, aside)) + own.sum() > self.quarantine * total:
+                    raise
+                aside.append(rows[own])
+                findings += bad.findings
+                rows = rows[~own]
+            else:
+                break
+        rows = rows.sort_values([*([self.time] if self.time else []), *self.keys], ignore_index=True)
+        return rows, pd.concat(aside) if aside else rows.head(0), findings
 
     def loaded(self) -> pd.DataFrame:
         """Return the rows as they are read, and prepared if the table does, unchecked."""
