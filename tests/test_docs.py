@@ -20,6 +20,7 @@ RUN_BY = {  # commands that are no recipe of a generated project, without what v
     "uv run just demo": "test_demo, without just",
     "uv run just test": ".ci/run",
     "uv run just bench": "by hand, before a release",
+    "uv run python ADDRESS_OF_THIS_REPOSITORY/docs/shop/make.py": "test_relational",
     "uv sync": "test_climb",
     "git reset --hard": "test_upgrade",
 }
