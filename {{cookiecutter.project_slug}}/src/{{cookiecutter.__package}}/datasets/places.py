@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -59,13 +60,21 @@ def opened(location: str, root: Path) -> Iterator[Path]:
         path = Path(folder) / file_name(location)
         with path.open("wb") as copy:
             if is_web(location):
-                with urlopen(Request(location), timeout=SECONDS) as answer:  # noqa: S310 -- http(s) only
-                    shutil.copyfileobj(answer, copy)
+                _download(location, copy)
             else:
                 store, key = filesystem(location, root)
                 with store.open_input_stream(key) as file:
                     shutil.copyfileobj(file, copy)
         yield path
+
+
+def _download(location: str, copy: IO[bytes]) -> None:
+    """Copy what a web server answers; raise OSError if that is not all it promised."""
+    with urlopen(Request(location), timeout=SECONDS) as answer:  # noqa: S310 -- http(s) only
+        shutil.copyfileobj(answer, copy)
+        promised = int(answer.headers.get("Content-Length") or copy.tell())
+    if copy.tell() != promised:
+        raise OSError(f"cut off: {copy.tell():,} of {promised:,} bytes")
 
 
 def state(location: str, root: Path) -> list[tuple]:

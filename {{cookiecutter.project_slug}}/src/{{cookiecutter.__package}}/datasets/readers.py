@@ -34,8 +34,8 @@ def _text(value: Any) -> Any:
 
 
 def _texts(value: Any) -> Any:
-    """Return a YAML scalar or a list of them as a list of texts, null as an empty one."""
-    return [] if value is None else [_text(each) for each in value] if isinstance(value, list) else [_text(value)]
+    """Return a YAML scalar or a list of them as texts, null as none."""
+    return tuple(map(_text, value)) if isinstance(value, list) else () if value is None else (_text(value),)
 
 
 Text = Annotated[str, BeforeValidator(_text)]
