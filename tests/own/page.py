@@ -1,6 +1,8 @@
 """The report's counts against pandas', and its page on odd tables; run by pytest in a generated project."""
 
 import re
+import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import import_module
 
@@ -8,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pytest
+from click.testing import CliRunner
+from markupsafe import Markup
 
 PACKAGE = "my_ml_project"
 catalog, history, page, profile, report, tables = (
@@ -193,3 +197,22 @@ def test_the_teams_verdict_stays_and_says_which_data_it_was_about(tmp_path, monk
     assert report.team_verdict().good is None and "enough of each class" in report.team_verdict().text
     report.VERDICT.write_text(f"Go, on {', '.join(digests)}.", encoding="utf-8")
     assert report.team_verdict().good
+
+
+def test_figures_of_data_py_are_on_the_page_or_their_library_is_named(monkeypatch):
+    def drawn(rows):
+        from matplotlib.figure import Figure
+
+        return {"ours": Figure()}
+
+    data, main = (import_module(f"{PACKAGE}.{name}") for name in ("data", "__main__"))
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(data, "TABLES", [replace(data.TABLES[0], plots=drawn, pictures=None)])
+    done = CliRunner().invoke(main.main, ["data"])
+    assert done.exit_code == 1 and "matplotlib is not installed" in done.output
+
+    monkeypatch.setattr(
+        data, "TABLES", [replace(data.TABLES[0], plots=lambda rows: {"ours": Markup("<i>!</i>")}, pictures=None)]
+    )
+    assert CliRunner().invoke(main.main, ["data"]).exit_code == 0
+    assert "<h4>ours</h4>" in report.REPORT.read_text(encoding="utf-8")

@@ -12,14 +12,20 @@ from . import ROOT, Refused
 
 
 class Commands(click.Group):
-    """The project's commands: a refusal ends one with a message and status 1."""
+    """The project's commands: a refusal, or a library that is not installed, ends one with a message and status 1."""
 
     def invoke(self, context: click.Context) -> object:
-        """Run a command; print the message of a refusal, without a traceback."""
+        """Run a command; print what a refusal or a missing library calls for, without a traceback."""
         try:
             return super().invoke(context)
         except Refused as refusal:
             click.echo(f"error: {refusal}", err=True)
+            sys.exit(1)
+        except ModuleNotFoundError as missing:
+            library = (missing.name or __package__).partition(".")[0]
+            if library == __package__:
+                raise
+            click.echo(f"error: {library} is not installed: add it with `uv add`", err=True)
             sys.exit(1)
         finally:
             gc.freeze()  # the process ends: a search for garbage would take a quarter of a second

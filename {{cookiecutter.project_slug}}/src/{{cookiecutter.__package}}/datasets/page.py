@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +82,14 @@ def html(title: str, sections: Iterable[Section]) -> str:
     environment.globals |= {"charts": charts, "open_cards": OPEN}
     environment.tests["wide"] = lambda figure: not isinstance(figure, Markup) and figure.get_figwidth() > WIDE
     return environment.get_template("page.html").render(title=title, sections=list(sections))
+
+
+def literal_text() -> None:
+    """Have Matplotlib, where it is installed, write a $ in the data as a $."""
+    with suppress(ModuleNotFoundError):
+        import matplotlib
+
+        matplotlib.rcParams["text.parse_math"] = False
 
 
 def png(figure: "Figure") -> str:

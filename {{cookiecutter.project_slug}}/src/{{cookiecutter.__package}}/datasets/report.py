@@ -13,7 +13,7 @@ from .. import ROOT
 from . import catalog, charts, history
 from .charts import number, percent
 from .checks import BadData, Finding
-from .page import Card, Section, write_page
+from .page import Card, Section, literal_text, write_page
 from .personal import masked as conceal
 from .personal import suspected
 from .profile import Column, Outcome, as_numbers, associations, extremes, kind_of, measure, missing_patterns, outcome
@@ -181,7 +181,10 @@ def series_sections(table: Table, rows: pd.DataFrame, held: np.ndarray) -> list[
 
 def own_sections(table: Table, rows: pd.DataFrame) -> list[Section]:
     """Return the page's part with the figures that data.py draws, if it does."""
-    return [Section("Plots of data.py", level=3, figures=table.plots(rows))] if table.plots else []
+    if not table.plots:
+        return []
+    literal_text()
+    return [Section("Plots of data.py", level=3, figures=table.plots(rows))]
 
 
 def missing_sections(rows: pd.DataFrame) -> list[Section]:

@@ -53,7 +53,7 @@ class Table:
         prepare: Returns requests with the columns that it adds, for training as for asking. A function of a module
             beside data.py, such as preparation.py, since the service imports no data.py.
         lookups: The sources whose snapshots `prepare` gets, by name. A version keeps those it was made with.
-        plots: Returns further figures of good rows for the report, by title.
+        plots: Returns further figures of good rows for the report, by title: of Matplotlib, or HTML as `Markup`.
         quarantine: The share of the rows that may be set aside where they break the schema; at 0, one bad row stops.
     """
 

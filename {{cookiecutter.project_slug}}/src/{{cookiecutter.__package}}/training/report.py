@@ -5,12 +5,11 @@ import re
 from dataclasses import asdict
 from typing import Any
 
-import matplotlib
 import pandas as pd
 
 from .. import Refused
 from ..datasets.charts import number
-from ..datasets.page import Section, write_page
+from ..datasets.page import Section, literal_text, write_page
 from . import artifact
 from .contract import Model
 from .evaluate import read_scores
@@ -23,11 +22,10 @@ WORST = 10  # predictions shown with the largest losses
 SHOWN = 30  # features and slices in a table
 FEW = 5  # columns of predictions that are shown beside a row, if there are no more
 
-matplotlib.rcParams["text.parse_math"] = False  # a $ in the data is a $
-
 
 def write_report(model: Model) -> None:
     """Write the report and the model card from the files of the last scoring, and of the gate if it has judged."""
+    literal_text()
     scores, rows = read_scores(model), pd.read_parquet(model.files.holdout)
     predictions = pd.read_parquet(model.files.predictions)
     figures = optional(model.module, "plots")(rows, predictions, model.table)
