@@ -16,6 +16,7 @@ import pytest
 PACKAGE = "{{ cookiecutter.__package }}"
 artifact = import_module(f"{PACKAGE}.training.artifact")
 batch = import_module(f"{PACKAGE}.serving.batch")
+batch_files = import_module(f"{PACKAGE}.serving.batch_files")
 columns = import_module(f"{PACKAGE}.datasets.columns")
 contract = import_module(f"{PACKAGE}.training.contract")
 loading = import_module(f"{PACKAGE}.registry.loading")
@@ -24,7 +25,7 @@ versions = import_module(f"{PACKAGE}.registry.versions")
 
 
 def test_a_file_of_rows_becomes_a_file_of_predictions(model, champion, holdout, command, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "CHUNK", len(holdout) // 4 + 1)
+    monkeypatch.setattr(batch_files, "CHUNK", len(holdout) // 4 + 1)
     holdout.drop(columns=model.table.target).to_parquet(tmp_path / "rows.parquet")
     for target in ("predictions.csv", "predictions.parquet"):
         command("predict", tmp_path / "rows.parquet", tmp_path / target, model.name)
@@ -36,10 +37,82 @@ def test_a_file_of_rows_becomes_a_file_of_predictions(model, champion, holdout, 
     pd.testing.assert_series_equal(found["prediction"], whole["prediction"], check_dtype=False, check_index=False)
 
 
+def test_rows_and_predictions_come_as_lines_of_json_and_in_folders(model, holdout, command, tmp_path):
+    rows, half = holdout.drop(columns=model.table.target), len(holdout) // 2
+    lines = "\n".join(json.dumps(row) for row in columns.records(rows))
+    (tmp_path / "rows.jsonl").write_text(lines, encoding="utf-8")
+    for place, part in enumerate([rows.iloc[:half], rows.iloc[half:]]):
+        (tmp_path / "rows" / f"part={place}").mkdir(parents=True)
+        part.to_parquet(tmp_path / "rows" / f"part={place}" / "rows.parquet")
+    (tmp_path / "rows" / "_SUCCESS").touch()
+    command("predict", tmp_path / "rows.jsonl", tmp_path / "of_lines.parquet", model.name)
+    command("predict", tmp_path / "rows", tmp_path / "of_folder.jsonl", model.name)
+    found = pd.read_json(tmp_path / "of_folder.jsonl", lines=True, dtype=False)
+
+    assert found["prediction"].tolist() == pd.read_parquet(tmp_path / "of_lines.parquet")["prediction"].tolist()
+    assert len(found) == len(rows)
+    (tmp_path / "rows.jsonl").write_text(lines[:-1], encoding="utf-8")
+    said = command("predict", tmp_path / "rows.jsonl", tmp_path / "none.csv", model.name, status=1)
+    assert f"rows.jsonl, line {len(rows)}: not JSON" in said
+
+
+def test_a_folder_says_a_column_of_its_rows(model, champion, holdout, command, tmp_path):
+    kinds = [column for column in artifact.signature(champion).inputs if column.kind in ("number", "text")]
+    name = next((column.name for column in kinds), None) or pytest.skip("no input is a number or a text")
+    row = holdout.drop(columns=model.table.target)[lambda rows: rows[name].notna()].head(1)
+    (tmp_path / "rows" / f"{name}={row[name].iloc[0]}").mkdir(parents=True)
+    row.drop(columns=name).to_parquet(tmp_path / "rows" / f"{name}={row[name].iloc[0]}" / "a.parquet")
+    row.to_parquet(tmp_path / "whole.parquet")
+    for source in ("rows", "whole.parquet"):
+        command("predict", tmp_path / source, tmp_path / f"of_{source}.csv", model.name)
+
+    assert (tmp_path / "of_rows.csv").read_text() == (tmp_path / "of_whole.parquet.csv").read_text()
+
+
+def test_a_folder_of_files_is_a_row_for_each_of_them(model, champion, holdout, command, tmp_path):
+    column = next((column.name for column in artifact.signature(champion).inputs if column.kind == "file"), None)
+    if not column:
+        (tmp_path / "rows").mkdir()
+        (tmp_path / "rows" / "a.png").touch()
+        assert "rows holds no" in command("predict", tmp_path / "rows", tmp_path / "out.csv", model.name, status=1)
+        return
+    (tmp_path / "images" / "b").mkdir(parents=True)
+    for place, content in enumerate(holdout[column].head(3)):
+        (tmp_path / "images" / "b" / f"{place}.png").write_bytes(content)
+    command("predict", tmp_path / "images", tmp_path / "out.csv", model.name)
+    found = pd.read_csv(tmp_path / "out.csv", dtype=str)
+
+    assert found[model.table.keys[0]].tolist() == ["b/0.png", "b/1.png", "b/2.png"]
+    whole = model.module.predict(artifact.load(champion, model.module.TRUSTED), holdout.head(3))
+    assert found["prediction"].tolist() == whole["prediction"].astype(str).tolist()
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(model, holdout, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_files, "CHUNK", 2)
+    rows, predicted, calls = holdout.drop(columns=model.table.target).head(7), batch._predicted, []
+    rows.to_parquet(tmp_path / "rows.parquet")
+
+    def killed_in_the_third(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predicted(*arguments)
+
+    monkeypatch.setattr(batch, "_predicted", killed_in_the_third)
+    ask = tmp_path / "rows.parquet", tmp_path / "out.parquet", model.name, model.table.keys
+    with pytest.raises(KeyboardInterrupt):
+        batch.predict_file(*ask)
+    assert not (tmp_path / "out.parquet").exists()
+    _, total = batch.predict_file(*ask)
+    assert len(calls) == 3 + 2
+    assert total == len(pd.read_parquet(tmp_path / "out.parquet")) == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "rows.parquet"]
+
+
 def test_keys_are_copied_as_they_are_in_the_file(model, champion, holdout, command, tmp_path, monkeypatch):
     names = {column.name for column in artifact.signature(champion).inputs}
     key = next((name for name in model.table.keys if name not in names), None) or pytest.skip("the keys are inputs")
-    monkeypatch.setattr(batch, "CHUNK", 2)
+    monkeypatch.setattr(batch_files, "CHUNK", 2)
     if any(holdout[name].map(lambda value: isinstance(value, bytes)).any() for name in names & set(holdout)):
         pytest.skip("a CSV file cannot hold files")
     keys = ["007", "8", "A9"]
@@ -71,7 +144,7 @@ def test_a_broken_file_keeps_what_the_target_had(model, command, tmp_path):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ("a$(touch x)", "a$(touch x) is neither a .csv nor a .parquet file"),
+        ("a$(touch x)", "a$(touch x) is not a .csv, .jsonl or .parquet file, nor a folder"),
         ("a$(touch x).csv", "a$(touch x).csv cannot be read"),
         ("`touch x`; touch x.csv", "`touch x`; touch x.csv cannot be read"),
     ],

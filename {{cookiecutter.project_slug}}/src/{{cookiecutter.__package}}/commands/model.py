@@ -129,7 +129,7 @@ def withdraw(models: list[str]) -> None:
 @click.argument("predictions", type=click.Path(path_type=Path))
 @model_names()
 def predict(rows: Path, predictions: Path, models: list[str]) -> None:
-    """Write PREDICTIONS, by the champion, for each row of ROWS (.csv or .parquet)."""
+    """Write PREDICTIONS, by the champion, for each row of ROWS (.csv, .jsonl, .parquet, or a folder)."""
     from ..serving import batch
     from ..training.params import single_name
 

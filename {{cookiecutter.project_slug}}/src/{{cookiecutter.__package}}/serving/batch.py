@@ -1,32 +1,32 @@
-"""A file of rows -> a file of predictions by the champion, in chunks."""
+"""A file of rows -> a file of predictions by the champion, in chunks; one that was killed goes on where it was."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from .. import Refused, atomic_write, first_line
 from ..datasets import ranges
 from ..registry.loading import LoadedVersion, load_served
 from ..registry.versions import champion
-from ..training.artifact import Signature
+from .batch_files import CHUNK, FORMATS, KINDS, files_of, read_chunks, write_table
 
-CHUNK = 50_000  # rows predicted at a time
-FORMATS = {".csv", ".parquet"}
+MARK = "made_of.json"  # what the chunks in a folder were made of
 
 
 def predict_file(source: Path, target: Path, model: str, keys: list[str]) -> tuple[str, int]:
-    """Write a prediction for each row of a file.
+    """Write a prediction for each row.
 
     Args:
-        source: A .csv or .parquet file of rows.
-        target: A .csv or .parquet file; on any error it keeps what it had.
+        source: A file of rows, or a folder: see `read_chunks`.
+        target: A .csv, .jsonl or .parquet file; on any error it keeps what it had.
         model: The model whose champion predicts.
         keys: Columns to copy from the rows, where there.
 
@@ -34,67 +34,99 @@ def predict_file(source: Path, target: Path, model: str, keys: list[str]) -> tup
         The version that predicted, and the number of rows.
     """
     version = _champion(model)
-    frames = (
-        _predicted(version, version.signature.typed(rows), keys)
-        for rows in read_chunks(source, version.signature, keys)
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files_of(source) if path.exists()]
+    made_of = [model, version.number, version.signature.sha256, keys, CHUNK, facts]
+    chunks = read_chunks(source, version.signature, keys)
+    return version.number, write_predictions(
+        target, chunks, lambda rows: _predicted(version, version.signature.typed(rows), keys), json.dumps(made_of)
     )
-    return version.number, write_frames(target, frames)
 
 
 def forecast_file(target: Path, model: str, keys: list[str], periods: int | None) -> tuple[str, int]:
     """Write the champion's forecast of every series it knows for the next periods, by default its horizon."""
     version = _champion(model)
-    frames = [_predicted(version, version.future_requests(periods), keys)]
-    return version.number, write_frames(target, iter(frames))
+    requests = version.future_requests(periods)
+    return version.number, write_predictions(target, [requests], lambda rows: _predicted(version, rows, keys), "")
 
 
-def read_chunks(source: Path, signature: Signature, keys: list[str]) -> Iterator[pd.DataFrame]:
-    """Yield the file's rows, CHUNK at a time; keys and text columns of a CSV file are not parsed as numbers."""
-    try:
-        if source.suffix == ".csv":
-            parsed = {column.name for column in signature.inputs if column.kind != "text"}
-            names = [*keys, *(column.name for column in signature.inputs)]
-            lists = [column.name for column in signature.inputs if column.kind == "list of numbers"]
-            texts = {name: str for name in [*names, *lists] if name not in parsed or name in lists}
-            for rows in pd.read_csv(source, dtype=texts, chunksize=CHUNK):
-                here = [name for name in lists if name in rows]
-                yield rows.assign(**{name: rows[name].map(json.loads, na_action="ignore") for name in here})
-        elif source.suffix == ".parquet":
-            with pq.ParquetFile(source) as file:
-                yield from (batch.to_pandas() for batch in file.iter_batches(CHUNK))
-        else:
-            raise Refused(f"{source} is neither a .csv nor a .parquet file")
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise Refused(f"{source} cannot be read: {first_line(error)}") from error
+def write_predictions(
+    target: Path, chunks: Iterable[pd.DataFrame], predict: Callable[[pd.DataFrame], pd.DataFrame], made_of: str
+) -> int:
+    """Write what is predicted for all chunks to the target, or leave it as it was if one fails.
 
+    Args:
+        target: Where to.
+        chunks: The rows.
+        predict: Returns the lines to write for a chunk.
+        made_of: What decides all that; chunks that a killed run has left for the same are not predicted again.
 
-def write_frames(target: Path, frames: Iterator[pd.DataFrame]) -> int:
-    """Write all frames to the target, or leave it as it was if one fails; return the number of rows."""
+    Returns:
+        The number of lines.
+    """
     if target.suffix not in FORMATS:
-        raise Refused(f"{target} is neither a .csv nor a .parquet file")
-    try:
-        return _write_frames(target, frames)
-    except OSError as error:
-        raise Refused(f"{target} cannot be written: {first_line(error)}") from error
+        raise Refused(f"{target} is not {KINDS}")
+    with _writing(target):
+        parts = Parts.of(target, made_of)
+    return parts.written(chunks, predict)
 
 
-def _write_frames(target: Path, frames: Iterator[pd.DataFrame]) -> int:
-    total, sink = 0, None
-    writer = pq.ParquetWriter if target.suffix == ".parquet" else pyarrow.csv.CSVWriter
-    with atomic_write(target) as part, ExitStack() as sinks:  # closed before the file is moved, or removed
-        for frame in frames:
-            try:
-                table = pa.Table.from_pandas(frame, preserve_index=False)
-                sink = sink or sinks.enter_context(writer(part, table.schema))
-                sink.write_table(table)
-            except (ValueError, pa.ArrowException) as error:
-                raise Refused(f"{target} cannot be written: {first_line(error)}") from error
-            total += len(frame)
+@dataclass(frozen=True)
+class Parts:
+    """The chunks of a target that are done, in a hidden folder beside it: a kill leaves them, an error does not."""
+
+    target: Path
+    folder: Path
+
+    @classmethod
+    def of(cls, target: Path, made_of: str) -> "Parts":
+        """Return the chunks that a run for the same has left, none if there was no such run."""
+        parts = cls(target, target.with_name(f".{target.name}.parts"))
+        mark = parts.folder / MARK
+        if not mark.exists() or mark.read_text(encoding="utf-8") != made_of:
+            shutil.rmtree(parts.folder, ignore_errors=True)
+            parts.folder.mkdir(parents=True)
+            mark.write_text(made_of, encoding="utf-8")
+        return parts
+
+    def written(self, chunks: Iterable[pd.DataFrame], predict: Callable[[pd.DataFrame], pd.DataFrame]) -> int:
+        """Write the chunks that are not done, then the target; return the number of lines."""
+        try:
+            paths = [*self._predicted(chunks, predict)]
+            if not paths:
+                raise Refused("there is no row to predict")
+            with _writing(self.target), atomic_write(self.target) as part:
+                write_table(paths, self.target, part)
+            total = sum(pq.read_metadata(path).num_rows for path in paths)
+        except Exception:
+            shutil.rmtree(self.folder)
+            raise
+        shutil.rmtree(self.folder)
+        return total
+
+    def _predicted(
+        self, chunks: Iterable[pd.DataFrame], predict: Callable[[pd.DataFrame], pd.DataFrame]
+    ) -> Iterator[Path]:
+        """Yield the file of each chunk, written unless it is there; tell how far that is."""
+        total = 0
+        for number, rows in enumerate(chunks):
+            path = self.folder / f"{number:06}.parquet"
+            if not path.exists():
+                lines = predict(rows)
+                with _writing(self.target), atomic_write(path) as part:
+                    lines.to_parquet(part, index=False)
+            total += len(rows)
             click.echo(f"\r{total} rows", nl=False)
+            yield path
         click.echo()
-        if sink is None:
-            raise Refused("there is no row to predict")
-    return total
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Raise Refused for what keeps the target from being written."""
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise Refused(f"{target} cannot be written: {first_line(error)}") from error
 
 
 def _champion(model: str) -> LoadedVersion:
