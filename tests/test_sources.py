@@ -57,6 +57,25 @@ def low_port() -> int:
     return port
 
 
+def test_a_commit_gives_its_data_back_and_what_none_names_is_freed(project):
+    first = project.folder / "data" / "catalog.lock"
+    project.commit("Data")
+    committed = first.read_bytes()
+    sample = project.folder / "data" / "sample" / "tumours.csv"
+    whole = sample.read_text(encoding="utf-8")
+    sample.write_text(whole[: whole.rindex("\n", 0, -1) + 1], encoding="utf-8")
+    project.just("data")
+    sample.write_text(whole, encoding="utf-8")
+    project.just("data", "--at", "HEAD")
+    assert first.read_bytes() == committed
+    project.just("data", "--prune")
+    assert len(list((project.folder / "data" / "raw").rglob("*.parquet"))) == 1
+    project.just("data", "tumours", "--all")
+    unknown = project.run("uv", "run", "just", "data", "nothing")
+    assert "data/catalog.yaml has no source 'nothing', only tumours" in unknown.stderr
+    assert first.read_bytes() == committed
+
+
 def test_a_query_on_postgresql_gives_the_rows_of_the_file(project):
     from_file = digest(project)
     describe(project, "  sql: data/tumours.sql\n  database: WAREHOUSE_URL\n")
