@@ -15,7 +15,7 @@ columns = import_module(f"{PACKAGE}.datasets.columns")
 days = import_module(f"{PACKAGE}.monitoring.days")
 drift = import_module(f"{PACKAGE}.monitoring.drift")
 loading = import_module(f"{PACKAGE}.registry.loading")
-log = import_module(f"{PACKAGE}.serving.prediction_log")
+log = import_module(f"{PACKAGE}.serving.log_store")
 performance = import_module(f"{PACKAGE}.monitoring.performance")
 profiles = import_module(f"{PACKAGE}.retraining.profiles")
 quality = import_module(f"{PACKAGE}.retraining.quality")
@@ -55,30 +55,26 @@ def fill(engine, model, answered, change=lambda row, day: row, length=LENGTH, la
     predictions, labels = [], []
     for day in range(length):
         start = log.micros_of(datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC) + timedelta(day))
-        for row, place in enumerate(generator.choice(len(requests), ROWS)):
-            micros = start + row * 1_000_000
-            identity = log.row_id(f"{micros:013x}00000000", row)
-            truth = truths[place][model.table.target]
-            other = truths[(place + 1 + row) % len(truths)][model.table.target]
-            predictions.append(
-                {
-                    "prediction_id": identity,
-                    "event_timestamp": micros,
-                    "model": model.name,
-                    "model_version": number,
-                    "entity_key": None,
-                    "inputs": json.dumps(change(dict(requests[place]), day)),
-                    "prediction": json.dumps(answers[place]),
-                    "latency_ms": 1.0,
-                }
-            )
-            if generator.random() < labelled:
-                label = json.dumps(other if wrong(day) else truth)
-                labels.append(
-                    {"prediction_id": identity, "label": label, "label_timestamp": micros, "received_at": micros}
-                )
+        request, places = f"{start:013x}00000000", generator.choice(len(requests), ROWS)
+        predictions.append(
+            {
+                "request_id": request,
+                "event_timestamp": start,
+                "model": model.name,
+                "model_version": number,
+                "rows": ROWS,
+                "inputs": json.dumps([change(dict(requests[place]), day) for place in places]),
+                "predictions": json.dumps([answers[place] for place in places]),
+                "latency_ms": 1.0,
+            }
+        )
+        for row in np.flatnonzero(generator.random(ROWS) < labelled):
+            place = places[row] + (1 + row if wrong(day) else 0)
+            label = json.dumps(truths[place % len(truths)][model.table.target])
+            own = {"prediction_id": log.row_id(request, row), "label": label}
+            labels.append(own | {"label_timestamp": start, "received_at": start})
     with engine.begin() as connection:
-        connection.execute(insert(log.PREDICTIONS), predictions)
+        connection.execute(insert(log.REQUESTS), predictions)
         if labels:
             connection.execute(insert(log.LABELS), labels)
 
@@ -218,11 +214,10 @@ def test_labels_that_come_later_are_taken_up(engine, model, holdout, answered):
     fill(engine, model, answered, length=10)
     watch.watch([model.name], now(10))
     with engine.begin() as connection:
-        rows = connection.execute(log.PREDICTIONS.select()).all()
+        requests = connection.scalars(log.REQUESTS.select()).all()
         truth = json.dumps(answered[3][0][model.table.target])
-        late = [
-            {"prediction_id": row.prediction_id, "label": truth, "label_timestamp": 1, "received_at": 1} for row in rows
-        ]
+        names = [log.row_id(request, row) for request in requests for row in range(ROWS)]
+        late = [{"prediction_id": name, "label": truth, "label_timestamp": 1, "received_at": 1} for name in names]
         connection.execute(insert(log.LABELS), late)
     [found] = watch.watch([model.name], now(10))
 

@@ -14,6 +14,7 @@ app = import_module(f"{PACKAGE}.serving.app")
 columns = import_module(f"{PACKAGE}.datasets.columns")
 labels = import_module(f"{PACKAGE}.serving.labels")
 log = import_module(f"{PACKAGE}.serving.prediction_log")
+store = import_module(f"{PACKAGE}.serving.log_store")
 versions = import_module(f"{PACKAGE}.registry.versions")
 artifact = import_module(f"{PACKAGE}.training.artifact")
 
@@ -22,7 +23,7 @@ artifact = import_module(f"{PACKAGE}.training.artifact")
 def database(trained, tmp_path, monkeypatch):
     """A log of its own for each test."""
     monkeypatch.setenv("PREDICTION_LOG", f"sqlite:///{tmp_path / 'log.db'}")
-    return log.open_log()
+    return store.open_log()
 
 
 @pytest.fixture
@@ -44,9 +45,21 @@ def answer(service, model, rows):
     return service.post(f"/models/{model.name}/predict", json={"rows": rows}).json()
 
 
-def logged(engine, table=log.PREDICTIONS):
+def logged(engine):
+    """All rows of the only model that was asked."""
     with engine.connect() as connection:
-        return [row._asdict() for row in connection.execute(select(table).order_by(table.c.prediction_id))]
+        [model] = connection.scalars(select(store.REQUESTS.c.model).distinct()).all()
+    return [row for rows in store.read_rows(engine, model, 0, 2**51) for row in rows]
+
+
+def keys(engine):
+    with engine.connect() as connection:
+        return list(connection.scalars(select(store.KEYS.c.entity_key).order_by(store.KEYS.c.prediction_id)))
+
+
+def stored_labels(engine):
+    with engine.connect() as connection:
+        return {row.prediction_id: json.loads(row.label) for row in connection.execute(select(store.LABELS))}
 
 
 def lost(service, model):
@@ -59,17 +72,17 @@ def test_every_answer_is_kept_with_its_id_its_inputs_and_its_version(service, da
     service.app.state.log.flush()
     kept = logged(database)
 
-    assert [row["prediction_id"] for row in kept] == answer["prediction_ids"]
-    assert [json.loads(row["prediction"]) for row in kept] == answer["predictions"]
-    assert {row["model_version"] for row in kept} == {versions.champion(model.name)}
+    assert [row.prediction_id for row in kept] == answer["prediction_ids"]
+    assert [row.answer for row in kept] == answer["predictions"]
+    assert {row.version for row in kept} == {versions.champion(model.name)}
     files = {column.name for column in model.inputs(pd.read_parquet(model.files.holdout)) if column.kind == "file"}
     for row, given in zip(kept, rows, strict=True):
-        inputs = json.loads(row["inputs"])
+        inputs = row.inputs
         assert {name: inputs[name] for name in inputs if name not in files} == {
             name: value for name, value in given.items() if name not in files
         }
         assert all(set(inputs[name]) == {"sha256", "bytes"} for name in files)
-    assert all(row["entity_key"] for row in kept)
+    assert len(keys(database)) == len(kept)
 
 
 def test_ids_are_in_the_order_of_time(service, model, rows, answer):
@@ -82,7 +95,7 @@ def test_ids_are_in_the_order_of_time(service, model, rows, answer):
 def test_labels_come_later_by_id_or_key_and_the_newest_wins(service, database, model, answer):
     path, ids = f"/models/{model.name}/feedback", answer["prediction_ids"]
     service.app.state.log.flush()
-    key = logged(database)[1]["entity_key"]
+    key = keys(database)[1]
     sent = [
         {"prediction_id": ids[0], "label": 1, "time": "2026-01-02"},
         {"prediction_id": ids[0], "label": 2, "time": "2026-01-01T12:00:00Z"},
@@ -92,8 +105,7 @@ def test_labels_come_later_by_id_or_key_and_the_newest_wins(service, database, m
     stored = service.post(path, json={"labels": sent}).json()
 
     assert (stored["stored"], stored["unknown"], stored["unknown_count"]) == (3, ["unknown"], 1)
-    found = {row["prediction_id"]: json.loads(row["label"]) for row in logged(database, log.LABELS)}
-    assert found == {ids[0]: 1, ids[1]: "three"}
+    assert stored_labels(database) == {ids[0]: 1, ids[1]: "three"}
 
 
 @pytest.mark.parametrize(
@@ -121,31 +133,33 @@ def test_a_file_of_labels_by_id_or_by_the_tables_key(
     file, target = tmp_path / "labels.csv", model.table.target
     holdout[[*model.table.keys, target]].head(3).to_csv(file, index=False)
     assert "3 labels stored" in command("labels", file, model.name)
-    assert len(logged(database, log.LABELS)) == 3
+    assert len(stored_labels(database)) == 3
     pd.DataFrame({"prediction_id": [*answer["prediction_ids"], "x"], "label": 1}).to_csv(file, index=False)
     assert "1 labels are of no logged prediction" in command("labels", file, model.name, status=1)
-    assert {json.loads(row["label"]) for row in logged(database, log.LABELS)} == {1}
+    assert {*stored_labels(database).values()} == {1}
     monkeypatch.setenv("PREDICTION_LOG", "none")
     assert "PREDICTION_LOG is none" in command("labels", file, model.name, status=1)
 
 
 def test_what_is_known_about_one_key_is_deleted_with_its_labels(service, database, model, answer, command):
     service.app.state.log.flush()
-    key = logged(database)[0]["entity_key"]
+    key, *others = keys(database)
     labels.add_labels(database, model.name, [labels.Label(1, key=key)])
     assert "1 logged predictions deleted" in command("forget", key, model.name)
-    assert key not in {row["entity_key"] for row in logged(database)}
-    assert logged(database, log.LABELS) == []
+    assert [row.prediction_id for row in logged(database)] == answer["prediction_ids"][1:]
+    assert keys(database) == others
+    assert stored_labels(database) == {}
 
 
 def test_what_is_too_old_is_deleted(service, database, answer, monkeypatch):
     service.app.state.log.flush()
-    newest = logged(database)[-1]["event_timestamp"]
-    monkeypatch.setattr(log, "CHUNK", 2)
+    with database.connect() as connection:
+        [when] = connection.scalars(select(store.REQUESTS.c.event_timestamp))
+    monkeypatch.setattr(store, "CHUNK", 1)
 
-    assert log.delete_before(database, newest - 1) == 0
-    assert log.delete_before(database, newest + 1) == 3
-    assert logged(database) == []
+    assert store.delete_before(database, when - 1) == 0
+    assert store.delete_before(database, when + 1) == 1
+    assert keys(database) == []
 
 
 def test_a_log_that_cannot_be_written_fails_no_request_and_is_counted(model, rows, monkeypatch, tmp_path):
@@ -180,9 +194,9 @@ def test_another_address_is_refused_with_its_variable(address, monkeypatch):
     monkeypatch.setenv("PREDICTION_LOG", address)
     if address:
         with pytest.raises(package.Refused, match="PREDICTION_LOG is"):
-            log.open_log()
+            store.open_log()
     else:  # as if it were not set
-        assert log.open_log().url.database.endswith("predictions.db")
+        assert store.open_log().url.database.endswith("predictions.db")
 
 
 @pytest.mark.parametrize(
@@ -197,4 +211,4 @@ def test_another_address_is_refused_with_its_variable(address, monkeypatch):
     ],
 )
 def test_a_key_is_one_text_however_it_was_written(parts, text):
-    assert log.key_text(parts) == text
+    assert store.key_text(parts) == text

@@ -158,7 +158,7 @@ def forecast(predictions: Path, periods: int | None, models: list[str]) -> None:
 def labels(file: Path, models: list[str]) -> None:
     """Store the labels in FILE (.csv, .parquet): the prediction_id or the key of each row, and what turned out true."""
     from ..serving.labels import add_labels, read_labels
-    from ..serving.prediction_log import open_log
+    from ..serving.log_store import open_log
     from ..training.params import model_blocks, single_name
 
     table = _table(name := single_name(models))
@@ -174,7 +174,7 @@ def labels(file: Path, models: list[str]) -> None:
 @model_names()
 def forget(key: str, models: list[str]) -> None:
     """Delete all logged predictions about the row with this KEY, and their labels, of one model or of all."""
-    from ..serving.prediction_log import delete_key, key_text, open_log
+    from ..serving.log_store import delete_key, key_text, open_log
     from ..training.params import model_blocks
 
     for name in model_blocks(models):

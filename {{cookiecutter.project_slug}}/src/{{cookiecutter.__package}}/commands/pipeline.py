@@ -51,7 +51,7 @@ def watch(models: list[str], act: bool) -> None:
     """Tell whether what was promised of MODELS, or all, still holds; status 1 if anything alarms."""
     from ..monitoring import page, triggers
     from ..monitoring.watch import watch
-    from ..serving.prediction_log import open_log
+    from ..serving.log_store import open_log
 
     found = watch(models, triggers.utc_now(), act=act)
     for each in found:

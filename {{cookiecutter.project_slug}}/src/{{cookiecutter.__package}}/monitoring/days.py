@@ -4,19 +4,17 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from sqlalchemy import Column as Field
-from sqlalchemy import MetaData, Row, String, Table, Text, and_, delete, func, insert, select
+from sqlalchemy import MetaData, String, Table, Text, and_, delete, func, insert, select
 from sqlalchemy.engine import Engine
 
 from ..retraining.profiles import Counts, Profile, answers_of
-from ..serving.prediction_log import LABELS, PREDICTIONS, first_id, micros_of
+from ..serving.log_store import LABELS, REQUESTS, Logged, first_id, micros_of, read_rows
 from ..training.contract import Model
 
-CHUNK = 20_000  # rows read at a time
 KEPT = 365  # days that are looked back at
 TABLES = MetaData()
 DAILY = Table(
@@ -67,7 +65,7 @@ def prepare(engine: Engine) -> None:
 
 def logged_days(engine: Engine, model: str, now: datetime) -> list[date]:
     """Return the days that are over, from the model's first logged row on."""
-    own = select(func.min(PREDICTIONS.c.event_timestamp)).where(PREDICTIONS.c.model == model)
+    own = select(func.min(REQUESTS.c.event_timestamp)).where(REQUESTS.c.model == model)
     with engine.connect() as connection:
         first = connection.scalar(own)
         known = connection.scalar(select(func.min(DAILY.c.day)).where(DAILY.c.model == model))
@@ -155,8 +153,9 @@ def read_outcomes(engine: Engine, model: str, only: date | None = None) -> dict[
 
 def latency(engine: Engine, model: str, day: date) -> dict[str, float]:
     """Return the mean and the largest milliseconds of the requests of a day; nothing without any."""
-    own = [PREDICTIONS.c.model == model, *_within(PREDICTIONS, day)]
-    query = select(func.avg(PREDICTIONS.c.latency_ms), func.max(PREDICTIONS.c.latency_ms)).where(*own)
+    lowest, highest = map(first_id, _bounds(day))
+    own = [REQUESTS.c.model == model, REQUESTS.c.request_id > lowest, REQUESTS.c.request_id < highest]
+    query = select(func.avg(REQUESTS.c.latency_ms), func.max(REQUESTS.c.latency_ms)).where(*own)
     with engine.connect() as connection:
         mean, largest = connection.execute(query).one()
     return {} if mean is None else {"mean": float(mean), "largest": float(largest)}
@@ -165,21 +164,21 @@ def latency(engine: Engine, model: str, day: date) -> dict[str, float]:
 def _frames(engine: Engine, model: str, day: date) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the rows of a day, and what was answered, by version, some at a time."""
     for rows in _chunks(engine, model, day):
-        for version, own in _by_version(rows).items():
-            inputs = pd.DataFrame.from_records([json.loads(row.inputs) for row in own])
+        for version, own in rows.items():
+            inputs = pd.DataFrame.from_records([row.inputs for row in own])
             yield version, inputs.join(answers_of(_answers(own)))
 
 
 def _outcomes(engine: Engine, model: Model, day: date) -> Iterator[tuple[str, Outcome]]:
     """Yield what labels say of a day, by version, some rows at a time."""
     for rows in _chunks(engine, model.name, day):
-        for version, own in _by_version(rows).items():
+        for version, own in rows.items():
             answers = _answers(own)
             labels = pd.Series([None if row.label is None else json.loads(row.label) for row in own], dtype=object)
             known = labels.notna()
             outcome = Outcome(len(own), int(known.sum()), expected=_expected(answers))
             if known.any():
-                requests = pd.DataFrame.from_records([json.loads(row.inputs) for row in own])[known]
+                requests = pd.DataFrame.from_records([row.inputs for row in own])[known]
                 truth = requests.assign(**{model.table.target: labels[known].infer_objects()}).reset_index(drop=True)
                 yield version, outcome + _scored(model, truth, answers[known].reset_index(drop=True))
             else:
@@ -205,49 +204,34 @@ def _expected(answers: pd.DataFrame) -> float:
     return float(-(chances * np.log(np.clip(chances, 1e-9, 1))).sum()) if chances.size else 0.0
 
 
-def _chunks(engine: Engine, model: str, day: date) -> Iterator[list[Row]]:
-    """Yield the predictions of a day with their labels, CHUNK at a time, in the order of their ids."""
-    identity, (lowest, highest) = PREDICTIONS.c.prediction_id, _bounds(day)
-    joined = PREDICTIONS.outerjoin(LABELS, LABELS.c.prediction_id == identity)
-    query = select(PREDICTIONS, LABELS.c.label).select_from(joined).order_by(identity).limit(CHUNK)
-    query = query.where(PREDICTIONS.c.model == model, identity < highest)
-    with engine.connect() as connection:
-        while rows := connection.execute(query.where(identity > lowest)).all():
-            yield rows
-            lowest = rows[-1].prediction_id
+def _chunks(engine: Engine, model: str, day: date) -> Iterator[dict[str, list[Logged]]]:
+    """Yield the rows of a day, by version, some at a time."""
+    for rows in read_rows(engine, model, *_bounds(day)):
+        found: dict[str, list[Logged]] = {}
+        for row in rows:
+            found.setdefault(row.version, []).append(row)
+        yield found
 
 
-def _by_version(rows: list[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row.model_version, []).append(row)
-    return found
-
-
-def _answers(rows: list[Row]) -> pd.DataFrame:
+def _answers(rows: list[Logged]) -> pd.DataFrame:
     """Return the answers as columns; one of several steps has none."""
-    return pd.DataFrame.from_records([json.loads(row.prediction) for row in rows]).drop(
-        columns="forecast", errors="ignore"
-    )
+    return pd.DataFrame.from_records([row.answer for row in rows]).drop(columns="forecast", errors="ignore")
 
 
 def _mark(engine: Engine, day: date) -> str:
     """Return what changes when labels of a day arrive."""
-    query = select(func.count(), func.max(LABELS.c.received_at)).where(*_within(LABELS, day))
+    lowest, highest = map(first_id, _bounds(day))
+    own = [LABELS.c.prediction_id > lowest, LABELS.c.prediction_id < highest]
+    query = select(func.count(), func.max(LABELS.c.received_at)).where(*own)
     with engine.connect() as connection:
         count, newest = connection.execute(query).one()
     return f"{count} {newest}"
 
 
-def _within(table: Table, day: date) -> list[Any]:
-    lowest, highest = _bounds(day)
-    return [table.c.prediction_id > lowest, table.c.prediction_id < highest]
-
-
-def _bounds(day: date) -> tuple[str, str]:
-    """Return what the ids of a day are between."""
+def _bounds(day: date) -> tuple[int, int]:
+    """Return the beginning and the end of a day, in microseconds since 1970."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return first_id(micros_of(start)), first_id(micros_of(start + timedelta(1)))
+    return micros_of(start), micros_of(start + timedelta(1))
 
 
 def _key(model: str, day: date, grid: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Integer, MetaData, String, Table, Text, inser
 from sqlalchemy import Column as Field
 from sqlalchemy.engine import Engine
 
-from ..serving.prediction_log import micros_of
+from ..serving.log_store import micros_of
 
 COOL_DOWN = 14  # days in which the same alarm is not raised again
 PAUSE = 3  # days between two retrains that alarms ask for

@@ -13,7 +13,7 @@ from ..registry.versions import Version, champion_version, run_artifacts
 from ..retraining.profiles import ANSWER, Counts, Profile, known_profile
 from ..retraining.quality import problems
 from ..retraining.retrain import retrain
-from ..serving.prediction_log import open_log
+from ..serving.log_store import open_log
 from ..training.contract import Model, load_model
 from ..training.params import model_blocks
 from . import days, drift, triggers

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .. import BadRows, first_line
 from .labels import add_labels, parsed
-from .prediction_log import open_log
+from .log_store import open_log
 from .protection import MAX_ROWS, PlainJSONRoute
 
 SHOWN = 10  # unknown ids and keys in an answer

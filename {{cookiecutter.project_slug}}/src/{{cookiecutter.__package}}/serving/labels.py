@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 
 from .. import BadRows, Refused, first_line
 from ..datasets import columns
-from .prediction_log import LABELS, PREDICTIONS, first_id, key_text, micros_of
+from .log_store import KEYS, LABELS, REQUESTS, first_id, key_text, micros_of, request_of
 
 CHUNK = 500  # labels written at a time
 INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -106,16 +106,17 @@ def read_labels(path: Path, keys: list[str], target: str) -> Iterator[Label]:
 
 def _identified(connection: Connection, model: str, labels: list[Label]) -> list[str | None]:
     """Return the id of the logged prediction that each label is about; None for one that is not there."""
-    column = PREDICTIONS.c.prediction_id
-    wanted = [each.prediction_id for each in labels if each.prediction_id]
-    there = select(column).where(PREDICTIONS.c.model == model, column.in_(wanted))
-    known = set(connection.scalars(there)) if wanted else set()
+    column, request = KEYS.c.prediction_id, REQUESTS.c.request_id
+    wanted = {request_of(each.prediction_id)[0] for each in labels}
+    there = select(request, REQUESTS.c.rows).where(REQUESTS.c.model == model, request.in_(wanted))
+    rows = dict(connection.execute(there).tuples().all())
     found = []
     for each in labels:
         if each.prediction_id:
-            found.append(each.prediction_id if each.prediction_id in known else None)
+            own, place = request_of(each.prediction_id)
+            found.append(each.prediction_id if 0 <= place < rows.get(own, 0) else None)
             continue
-        newest = select(func.max(column)).where(PREDICTIONS.c.model == model, PREDICTIONS.c.entity_key == each.key)
+        newest = select(func.max(column)).where(KEYS.c.model == model, KEYS.c.entity_key == each.key)
         newest = newest if each.time is None else newest.where(column <= first_id(each.time + 1))
         found.append(connection.scalar(newest))
     return found

@@ -6,38 +6,22 @@ counted; no request waits for it or fails.
 
 import base64
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
 from hashlib import sha256
 from queue import Empty, SimpleQueue
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Float,
-    Index,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-)
-from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy import insert
+from sqlalchemy.engine import Engine
 
-from .. import ROOT, Refused, first_line, from_environment
+from .. import first_line, from_environment
+from .log_store import KEYS, REQUESTS, delete_before, key_text, open_log, row_id
 from .settings import NO_LOG, Settings
 
 if TYPE_CHECKING:
@@ -47,41 +31,7 @@ log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 0.3  # between two writes: at most so much is lost if the process is killed
 MAX_WAITING = 30_000  # rows in the queue
-CHUNK = 5_000  # rows that one statement deletes
 HOUR = 3600  # seconds between deletions of what is too old
-MIDNIGHT = re.compile(r"[T ]00:00:00(\.0+)?(Z|\+00:00)?$")
-
-TABLES = MetaData()
-PREDICTIONS = Table(
-    "prediction",
-    TABLES,
-    Column("prediction_id", String(32), primary_key=True),  # in the order of time
-    Column("event_timestamp", BigInteger, nullable=False),  # microseconds since 1970, UTC
-    Column("model", String(200), nullable=False),
-    Column("model_version", String(20), nullable=False),
-    Column("entity_key", Text),  # of the row, if the request had the table's key
-    Column("inputs", Text, nullable=False),  # JSON, as received
-    Column("prediction", Text, nullable=False),  # JSON, as answered
-    Column("latency_ms", Float, nullable=False),  # of the whole request
-    sqlite_with_rowid=False,
-)
-KNOWN_KEY = PREDICTIONS.c.entity_key.is_not(None)
-Index(
-    "prediction_by_key",
-    PREDICTIONS.c.model,
-    PREDICTIONS.c.entity_key,
-    sqlite_where=KNOWN_KEY,
-    postgresql_where=KNOWN_KEY,
-)
-LABELS = Table(
-    "label",
-    TABLES,
-    Column("prediction_id", String(32), primary_key=True),
-    Column("label", Text, nullable=False),  # JSON
-    Column("label_timestamp", BigInteger, nullable=False),  # from when it holds: the newest wins
-    Column("received_at", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
-)
 
 
 @dataclass(frozen=True)
@@ -95,29 +45,35 @@ class Answered:
     predictions: list[dict[str, Any]]
     latency_ms: float
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return a row of the log for each row of the request; of files only hash and size are kept."""
+    def line(self) -> dict[str, Any]:
+        """Return the line of the log; of files only hash and size are kept, of unknown columns nothing."""
         signature = self.version.signature
-        files = [column.name for column in signature.inputs if column.kind == "file"]
         kept = {*(column.name for column in signature.inputs), *signature.keys}
-        shared = {
+        inputs = [each if each.keys() <= kept else _only(each, kept) for each in self.records]
+        if files := [column.name for column in signature.inputs if column.kind == "file"]:
+            inputs = [each | {name: _file_facts(each[name]) for name in files if name in each} for each in inputs]
+        return {
+            "request_id": self.request,
             "event_timestamp": self.micros,
             "model": self.version.model,
             "model_version": self.version.number,
+            "rows": len(inputs),
+            "inputs": to_json(inputs).decode(),
+            "predictions": to_json(self.predictions).decode(),
             "latency_ms": self.latency_ms,
         }
-        found = []
-        for i, (record, prediction) in enumerate(zip(self.records, self.predictions, strict=True)):
-            inputs = {name: value for name, value in record.items() if name in kept}
-            inputs |= {name: _file_facts(inputs[name]) for name in files if isinstance(inputs.get(name), str)}
-            own = {
-                "prediction_id": row_id(self.request, i),
-                "entity_key": key_text([record.get(name) for name in signature.keys]),
-                "inputs": to_json(inputs).decode(),
-                "prediction": to_json(prediction).decode(),
-            }
-            found.append(shared | own)
-        return found
+
+    def entities(self) -> list[dict[str, str]]:
+        """Return a line for each row that was sent with its key."""
+        names = self.version.signature.keys
+        if not any(name in each for name in names[:1] for each in self.records):
+            return []
+        texts = (key_text([each.get(name) for name in names]) for each in self.records)
+        return [
+            {"prediction_id": row_id(self.request, i), "model": self.version.model, "entity_key": text}
+            for i, text in enumerate(texts)
+            if text
+        ]
 
 
 class PredictionLog:
@@ -193,7 +149,9 @@ class PredictionLog:
     def _write(self, engine: Engine, batch: list[Answered]) -> None:
         if batch:
             with engine.begin() as connection:
-                connection.execute(insert(PREDICTIONS), [row for each in batch for row in each.rows()])
+                connection.execute(insert(REQUESTS), [each.line() for each in batch])
+                if keys := [line for each in batch for line in each.entities()]:
+                    connection.execute(insert(KEYS), keys)
         if time.monotonic() - self._cleaned > HOUR:
             self._cleaned = time.monotonic()
             delete_before(engine, int((self.clock() - self.days * 86_400) * 1e6))
@@ -206,70 +164,6 @@ class PredictionLog:
         self._told = message
 
 
-def open_log() -> Engine:
-    """Return the log's database, with its tables; raise Refused if PREDICTION_LOG turns it off."""
-    address = from_environment(Settings).prediction_log
-    if address == NO_LOG:
-        raise Refused("predictions are not logged here: PREDICTION_LOG is none")
-    return _opened(address)
-
-
-@cache
-def _opened(address: str) -> Engine:
-    url = make_url(address)
-    engine = create_engine(_below_root(url))
-    if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-    TABLES.create_all(engine)
-    return engine
-
-
-def row_id(request: str, place: int) -> str:
-    """Return the id of a row of a request: in the order of time, then of the rows."""
-    return f"{request}-{place:04x}"
-
-
-def first_id(micros: int) -> str:
-    """Return what the ids from this time on, in microseconds since 1970, are not below."""
-    return f"{max(micros, 0):013x}"
-
-
-def key_text(values: list[Any]) -> str | None:
-    """Return a key as one text, however its parts were written; None if a part is missing."""
-    if not values or any(value is None or value != value for value in values):
-        return None
-    parts = [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
-    return " | ".join(MIDNIGHT.sub("", part) for part in parts)
-
-
-def delete_before(engine: Engine, micros: int) -> int:
-    """Delete predictions older than this and their labels, in chunks; return how many predictions."""
-    total = 0
-    for table in (LABELS, PREDICTIONS):
-        old = select(table.c.prediction_id).where(table.c.prediction_id < first_id(micros)).limit(CHUNK)
-        count = CHUNK
-        while count == CHUNK:
-            with engine.begin() as connection:
-                count = connection.execute(delete(table).where(table.c.prediction_id.in_(old))).rowcount
-            total += count if table is PREDICTIONS else 0
-    return total
-
-
-def delete_key(engine: Engine, model: str, key: str) -> int:
-    """Delete all predictions about one key, and their labels; return how many."""
-    own = (PREDICTIONS.c.model == model) & (PREDICTIONS.c.entity_key == key)
-    with engine.begin() as connection:
-        connection.execute(
-            delete(LABELS).where(LABELS.c.prediction_id.in_(select(PREDICTIONS.c.prediction_id).where(own)))
-        )
-        return connection.execute(delete(PREDICTIONS).where(own)).rowcount
-
-
-def micros_of(moment: datetime) -> int:
-    """Return a time in microseconds since 1970; one without a zone is in UTC."""
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)
-
-
 def _taken(queue: "SimpleQueue[Answered]") -> Iterator[Answered]:
     """Yield what is in the queue now."""
     for _ in range(queue.qsize()):
@@ -279,22 +173,13 @@ def _taken(queue: "SimpleQueue[Answered]") -> Iterator[Answered]:
             return
 
 
-def _file_facts(content: str) -> dict[str, Any]:
+def _only(record: dict[str, Any], kept: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name in kept}
+
+
+def _file_facts(content: str | None) -> dict[str, Any] | None:
     """Return what the log keeps of a file in base64: it would be much larger than all the rest."""
-    try:
-        decoded = base64.b64decode(content, validate=True)
-    except ValueError:
-        return {}
+    if content is None:
+        return None
+    decoded = base64.b64decode(content)
     return {"sha256": sha256(decoded).hexdigest(), "bytes": len(decoded)}
-
-
-def _below_root(url: URL) -> URL:
-    """Return the address with a relative path of SQLite below the project's folder."""
-    relative = url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:"
-    return url.set(database=str(ROOT / url.database)) if relative else url
-
-
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    """Let readers and one writer work at the same time, and wait for each other."""
-    for setting in ("journal_mode=wal", "synchronous=normal", "busy_timeout=10000"):
-        connection.execute(f"pragma {setting}")

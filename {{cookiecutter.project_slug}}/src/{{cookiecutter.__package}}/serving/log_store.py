@@ -1,0 +1,204 @@
+"""The database of the prediction log: requests as they were answered, the keys of their rows, and labels.
+
+A request of many rows is one line, since a line for each row would cost the service half of its speed.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    event,
+    select,
+    update,
+)
+from sqlalchemy.engine import URL, Engine, make_url
+
+from .. import ROOT, Refused, from_environment
+from .settings import NO_LOG, Settings
+
+CHUNK = 5_000  # lines that one statement deletes
+READ = 500  # requests read at a time
+MIDNIGHT = re.compile(r"[T ]00:00:00(\.0+)?(Z|\+00:00)?$")
+
+TABLES = MetaData()
+REQUESTS = Table(
+    "request",
+    TABLES,
+    Column("request_id", String(24), primary_key=True),  # in the order of time
+    Column("event_timestamp", BigInteger, nullable=False),  # microseconds since 1970, UTC
+    Column("model", String(200), nullable=False),
+    Column("model_version", String(20), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("inputs", Text, nullable=False),  # JSON: a list of the rows as received
+    Column("predictions", Text, nullable=False),  # JSON: a list of the answers
+    Column("latency_ms", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+KEYS = Table(
+    "entity",
+    TABLES,
+    Column("prediction_id", String(32), primary_key=True),  # only of rows that were sent with the table's key
+    Column("model", String(200), nullable=False),
+    Column("entity_key", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("entity_by_key", KEYS.c.model, KEYS.c.entity_key)
+LABELS = Table(
+    "label",
+    TABLES,
+    Column("prediction_id", String(32), primary_key=True),
+    Column("label", Text, nullable=False),  # JSON
+    Column("label_timestamp", BigInteger, nullable=False),  # from when it holds: the newest wins
+    Column("received_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A row that was answered: its id, the version that answered, both sides, and the label in JSON if there is one."""
+
+    prediction_id: str
+    version: str
+    inputs: dict[str, Any]
+    answer: dict[str, Any]
+    label: str | None
+
+
+def open_log() -> Engine:
+    """Return the log's database, with its tables; raise Refused if PREDICTION_LOG turns it off."""
+    address = from_environment(Settings).prediction_log
+    if address == NO_LOG:
+        raise Refused("predictions are not logged here: PREDICTION_LOG is none")
+    return _opened(address)
+
+
+@cache
+def _opened(address: str) -> Engine:
+    url = make_url(address)
+    engine = create_engine(_below_root(url))
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+    TABLES.create_all(engine)
+    return engine
+
+
+def row_id(request: str, place: int) -> str:
+    """Return the id of a row of a request: in the order of time, then of the rows."""
+    return f"{request}-{place:04x}"
+
+
+def first_id(micros: int) -> str:
+    """Return what the ids from this time on, in microseconds since 1970, are not below."""
+    return f"{max(micros, 0):013x}"
+
+
+def key_text(values: list[Any]) -> str | None:
+    """Return a key as one text, however its parts were written; None if a part is missing."""
+    if not values or any(value is None or value != value for value in values):
+        return None
+    parts = [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
+    return " | ".join(MIDNIGHT.sub("", part) for part in parts)
+
+
+def request_of(prediction_id: str) -> tuple[str, int]:
+    """Return the request that a row's id is of, and its place there; an id of another form is of no request."""
+    request, _, place = prediction_id.rpartition("-")
+    try:
+        return request, int(place, 16)
+    except ValueError:
+        return "", 0
+
+
+def read_rows(engine: Engine, model: str, since: int, until: int) -> Iterator[list[Logged]]:
+    """Yield the rows of a model that were answered in a time, in its order, those of READ requests at once.
+
+    Args:
+        engine: The log's database.
+        model: The model's name.
+        since: The beginning, in microseconds since 1970.
+        until: The end.
+    """
+    identity, lowest, highest = REQUESTS.c.request_id, first_id(since), first_id(until)
+    query = select(REQUESTS).where(REQUESTS.c.model == model, identity < highest).order_by(identity).limit(READ)
+    label = LABELS.c.prediction_id
+    with engine.connect() as connection:
+        while requests := connection.execute(query.where(identity > lowest)).all():
+            last = requests[-1].request_id
+            within = select(label, LABELS.c.label).where(label > lowest, label < f"{last}~")
+            labels = dict(connection.execute(within).tuples().all())
+            yield [each for request in requests for each in _rows_of(request, labels)]
+            lowest = last
+
+
+def _rows_of(request: Any, labels: dict[str, str]) -> Iterator[Logged]:
+    """Yield the rows of a request, without those that were deleted."""
+    pairs = zip(json.loads(request.inputs), json.loads(request.predictions), strict=True)
+    for place, (inputs, answer) in enumerate(pairs):
+        if inputs is not None:
+            identity = row_id(request.request_id, place)
+            yield Logged(identity, request.model_version, inputs, answer, labels.get(identity))
+
+
+def delete_before(engine: Engine, micros: int) -> int:
+    """Delete requests older than this with their keys and labels, in chunks; return how many requests."""
+    total = 0
+    for table in (LABELS, KEYS, REQUESTS):
+        [identity] = table.primary_key.columns
+        old, count = select(identity).where(identity < first_id(micros)).limit(CHUNK), CHUNK
+        while count == CHUNK:
+            with engine.begin() as connection:
+                count = connection.execute(delete(table).where(identity.in_(old))).rowcount
+            total += count if table is REQUESTS else 0
+    return total
+
+
+def delete_key(engine: Engine, model: str, key: str) -> int:
+    """Delete all rows about one key from their requests, and their labels; return how many."""
+    own = (KEYS.c.model == model) & (KEYS.c.entity_key == key)
+    with engine.begin() as connection:
+        found = list(connection.scalars(select(KEYS.c.prediction_id).where(own)))
+        for identity in found:
+            request, place = request_of(identity)
+            line = connection.execute(select(REQUESTS).where(REQUESTS.c.request_id == request)).one()
+            emptied = {name: json.loads(getattr(line, name)) for name in ("inputs", "predictions")}
+            for rows in emptied.values():
+                rows[place] = None
+            values = {name: json.dumps(rows) for name, rows in emptied.items()}
+            connection.execute(update(REQUESTS).where(REQUESTS.c.request_id == request).values(values))
+            connection.execute(delete(LABELS).where(LABELS.c.prediction_id == identity))
+        connection.execute(delete(KEYS).where(own))
+    return len(found)
+
+
+def micros_of(moment: datetime) -> int:
+    """Return a time in microseconds since 1970; one without a zone is in UTC."""
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)
+
+
+def _below_root(url: URL) -> URL:
+    """Return the address with a relative path of SQLite below the project's folder."""
+    relative = url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:"
+    return url.set(database=str(ROOT / url.database)) if relative else url
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    """Let readers and one writer work at the same time, and wait for each other."""
+    for setting in ("journal_mode=wal", "synchronous=normal", "busy_timeout=10000"):
+        connection.execute(f"pragma {setting}")
