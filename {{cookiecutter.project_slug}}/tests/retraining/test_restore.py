@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from importlib import import_module
 
+import pyarrow as pa
 import pytest
 
 PACKAGE = "{{ cookiecutter.__package }}"
@@ -20,6 +21,7 @@ loading = import_module(f"{PACKAGE}.registry.loading")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 restore = import_module(f"{PACKAGE}.retraining.restore")
 retrain = import_module(f"{PACKAGE}.retraining.retrain")
+snapshots = import_module(f"{PACKAGE}.datasets.snapshots")
 stages = import_module(f"{PACKAGE}.retraining.stages")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
@@ -151,3 +153,19 @@ def test_cleaning_frees_only_what_no_version_needs(version):
     needed = stages.used_names([stages.DATA, stages.LOCK])
     assert needed
     assert all((stages.CACHE / digest[:2] / digest[2:]).exists() for digest in needed)
+
+
+def test_a_snapshot_kept_as_changes_is_put_in_place_with_its_base(tmp_path, monkeypatch):
+    here, project = tmp_path / "here", tmp_path / "project"
+    monkeypatch.setattr(restore, "ROOT", here)
+    base, now = pa.table({"id": [1, 2, 3], "x": [1.0, 2.0, 3.0]}), pa.table({"id": [1, 3, 4], "x": [1.0, 5.0, 4.0]})
+    first, second = (snapshots.snapshot_path("t", snapshots.rows_hash(rows), here) for rows in (base, now))
+    snapshots.write_snapshot(base, first)
+    changes = pa.table({"id": [3, 4, 2], "x": [5.0, 4.0, 2.0], snapshots.REMOVED: [False, False, True]})
+    snapshots.write_changes(changes, second, first, ["id"])
+    restore.fetch_data(project, {"t": snapshots.rows_hash(now)}, "the data of a version")
+
+    place = snapshots.snapshot_path("t", snapshots.rows_hash(now), project)
+    assert snapshots.is_whole(place) and snapshots.read_snapshot(place).equals(now)
+    with pytest.raises(package.Refused, match="nor in a store"):
+        restore.fetch_data(project, {"t": "v2:" + "0" * 64}, "the data of a version")

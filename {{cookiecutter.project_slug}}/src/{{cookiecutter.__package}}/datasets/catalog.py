@@ -125,7 +125,7 @@ def before(root: Path = ROOT) -> Iterator[bool]:
         for name, entry in now.items()
         if entry.get("taken") == newest and entry.get("previous")
     }
-    here = all(snapshot_path(name, entry["sha256"], root).exists() for name, entry in former.items())
+    here = all(_is_here(name, entry["sha256"], root) for name, entry in former.items())
     token = _candidates.set(now | former if here else now)
     try:
         yield bool(former) and here
@@ -273,7 +273,12 @@ def missing_variables(root: Path = ROOT) -> str:
 def complete(root: Path = ROOT) -> bool:
     """Return whether every source has its snapshot here: not so in a fresh project or a fresh clone."""
     lock = locked(root)
-    return all(s.name in lock and snapshot_path(s.name, lock[s.name]["sha256"], root).exists() for s in sources(root))
+    return all(s.name in lock and _is_here(s.name, lock[s.name]["sha256"], root) for s in sources(root))
+
+
+def _is_here(name: str, digest: str, root: Path) -> bool:
+    """Return whether all files of a snapshot are here."""
+    return snapshots.bring_back(snapshot_path(name, digest, root), "", root)
 
 
 def snapshot_path(name: str, digest: str, root: Path = ROOT) -> Path:

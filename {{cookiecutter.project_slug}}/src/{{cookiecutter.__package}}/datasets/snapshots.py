@@ -215,12 +215,15 @@ def bring_back(path: Path, store: str, root: Path) -> bool:
     Raises:
         Refused: If there is a store that cannot be read.
     """
-    while not (path.exists() and (base := _base(path)) is None):
-        if path.exists():
-            path = path.with_name(base["file"])
-        elif not store or not _copied(path, store, root):
-            return False
-    return True
+    while path.exists() or (store and _copied(path, store, root)):
+        try:
+            base = _base(path)
+        except (OSError, pa.ArrowException):  # damaged, as reading it says
+            return True
+        if base is None:
+            return True
+        path = path.with_name(base["file"])
+    return False
 
 
 def _copied(path: Path, store: str, root: Path) -> bool:
