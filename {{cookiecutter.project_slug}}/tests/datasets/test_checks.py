@@ -1,6 +1,7 @@
 """Bad data is refused in a clear line each and changes nothing; what is odd is a warning, what is sound is neither."""
 
 import re
+import tracemalloc
 import types
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
@@ -121,6 +122,20 @@ def test_a_corruption_is_told_and_changes_nothing(tmp_path, corruption):
     assert "Traceback" not in str(refused.value)
     assert isinstance(refused.value, checks.BadData) or len(str(refused.value).splitlines()) == 1
     assert {each: each.read_bytes() for each in [*tmp_path.glob("data/raw/*/*"), *kept]} == kept
+
+
+def test_checking_rows_of_the_right_types_makes_no_copy_of_them():
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(50_000, 20)), columns=list("abcdefghijklmnopqrst"))
+    rows = rows.assign(key=range(len(rows)))
+    schema = pa.DataFrameSchema({name: pa.Column(int if name == "key" else float) for name in rows}, coerce=True)
+    own = table_of(rows, schema, target="a", key="key")
+    own.rows()
+    tracemalloc.start()
+    try:
+        own.rows()
+        assert tracemalloc.get_traced_memory()[1] < rows.memory_usage().sum()
+    finally:
+        tracemalloc.stop()
 
 
 def test_findings_are_a_file_to_send_with_examples_by_key_and_without_personal_data(tmp_path, monkeypatch):

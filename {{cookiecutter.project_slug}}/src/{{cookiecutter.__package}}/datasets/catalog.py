@@ -155,7 +155,10 @@ def read(name: str, root: Path = ROOT) -> pd.DataFrame:
         raise Refused(f"the snapshot data/raw/{name}/{path.name} is damaged: {ADVICE}") from error
     if not snapshots.is_hash(table, entry["sha256"]):
         raise Refused(f"the snapshot data/raw/{name}/{path.name} is not what the lock names: {ADVICE}")
-    return _frame(table) if entry["sha256"].startswith(snapshots.SCHEME) else table.to_pandas()
+    frame = _frame(table) if entry["sha256"].startswith(snapshots.SCHEME) else table.to_pandas()
+    del table
+    pa.default_memory_pool().release_unused()  # else what the table took stays taken
+    return frame
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

@@ -226,7 +226,7 @@ def checked(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     asked = rows[[name for name in table.requested if name not in table.schema.columns and name in rows]]
     findings, loaded = [], rows.drop(columns=asked.columns)
     try:
-        rows = table.schema.validate(loaded, lazy=True)
+        rows = table.schema.validate(loaded.copy(deep=False), lazy=True, inplace=True)  # copies what it changes, only
         findings += altered_values(loaded, rows, table.keys)
         findings += unusable_values(rows, table.features, table.time, table.keys)
         findings += unusable_files(rows, table.features, table.keys, is_holdout(table, rows))
