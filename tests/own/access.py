@@ -100,18 +100,35 @@ def test_a_csv_file_is_read_as_the_catalogue_says(root):
     [
         ("t.csv", lambda path: None),
         ("t.csv.gz", lambda path: path.write_bytes(gzip.compress((path.parent / "t.csv").read_bytes()))),
-        ("t.jsonl", lambda path: path.write_text('{"shop":1,"sales":2.5}\n{"shop":null,"sales":null}\n')),
+        (
+            "t.jsonl",
+            lambda path: path.write_text(
+                '{"shop":1,"sales":2.5}\n{"shop":null,"sales":3.5}\n{"shop":3,"sales":null}\n'
+            ),
+        ),
         ("t.parquet", lambda path: pq.write_table(pa.table({"shop": [1, None], "sales": [2.5, None]}), path)),
-        ("t.xlsx", lambda path: pd.DataFrame({"shop": [1, None], "sales": [2.5, None]}).to_excel(path, index=False)),
+        ("t.xlsx", lambda path: pd.read_csv(path.parent / "t.csv").to_excel(path, index=False)),
     ],
 )
 def test_whole_numbers_with_a_gap_stay_whole_numbers(root, name, write):
-    (root / "t.csv").write_text("shop,sales\n1,2.5\n,\n", encoding="utf-8")
+    (root / "t.csv").write_text("shop,sales\n1,2.5\n,3\n3,\n", encoding="utf-8")
     write(root / name)
     describe(root, {"file": name})
     take(root)
 
     assert {"shop": "int64", "sales": "double"}.items() <= kinds(root).items()
+
+
+def test_cells_of_excel_are_what_they_look_like(root):
+    rows = pd.DataFrame({"plz": ["01", None], "day": pd.to_datetime(["2024-01-01", None]), "n": [1, 2], "m": [1, "x"]})
+    rows.to_excel(root / "t.xlsx", index=False, sheet_name="May")
+    assert "column 'm' has cells of several kinds" in refusal(root, {"file": "t.xlsx"})
+    assert "cannot be read" in refusal(root, {"file": "t.xlsx", "text": "m", "sheet": "June"})
+    describe(root, {"file": "t.xlsx", "text": "m", "sheet": "May"})
+    take(root)
+
+    assert list(kinds(root).values())[1].startswith("timestamp")
+    assert catalog.read("t", root)[["plz", "n", "m"]].fillna("").to_numpy().tolist() == [["01", 1, "1"], ["", 2, "x"]]
 
 
 def test_several_files_are_one_table_and_must_have_the_same_columns(root):

@@ -7,6 +7,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
@@ -239,12 +240,29 @@ def _read_jsonl(source: Source, path: Path) -> pa.Table:
 
 
 def _read_excel(source: Source, path: Path) -> pa.Table:
-    import python_calamine  # noqa: F401 -- the team's own dependency: pandas' own message names no version
+    from python_calamine import CalamineWorkbook  # the team's own dependency
 
-    kinds = dict.fromkeys(source.text, "string")
-    return _from_pandas(
-        source, pd.read_excel(path, sheet_name=source.sheet or 0, engine="calamine", dtype=kinds or None)
-    )
+    book = CalamineWorkbook.from_path(path)
+    sheet = book.get_sheet_by_name(source.sheet) if source.sheet else book.get_sheet_by_index(0)
+    names, *rows = sheet.to_python() or [[]]
+    rows = [row for row in rows if any(cell != "" for cell in row)]
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    names = [str(name) for name in names]
+    cells = [_cells(name, values, name in source.text) for name, values in zip(names, columns, strict=True)]
+    return pa.table(cells, names=names)
+
+
+def _cells(name: str, values: tuple, as_text: bool) -> pa.Array:
+    """Return the cells of a column, whose numbers are whole if all of them are."""
+    found = [None if each == "" else pd.Timestamp(each) if type(each) is date else each for each in values]
+    if all(each.is_integer() for each in found if isinstance(each, float)):
+        found = [int(each) if isinstance(each, float) else each for each in found]
+    if as_text:
+        found = [None if each is None else str(each) for each in found]
+    try:
+        return pa.array(found, None if any(each is not None for each in found) else pa.float64())
+    except (pa.ArrowException, TypeError) as error:
+        raise ValueError(f"column {name!r} has cells of several kinds: make them one, or call it text") from error
 
 
 def _from_pandas(source: Source, frame: pd.DataFrame) -> pa.Table:

@@ -72,28 +72,32 @@ class Refresh:
         state = file_state(source, self.root)
         if here and state and state == known.get("state"):
             return entry, known | {"read": time}
-        since = None
-        if here and source.changed and not self.everything and not is_due(source.full, known.get("full", ""), self.now):
-            since = known["full"]
-        found, whole = self._snapshot(source, entry, increment=since is not None)
-        full = time if whole else since
-        return found, {"state": state, "definition": facts, "sha256": found["sha256"], "read": time, "full": full}
+        stored, full = None, known.get("full") or ""
+        if here and source.changed:
+            stored = snapshots.verified(snapshot_path(source.name, entry["sha256"], self.root))
+        increment = stored is not None and not self.everything and not is_due(source.full, full, self.now)
+        found, whole = self._snapshot(source, entry, stored, increment=increment)
+        seen = {"state": state, "definition": facts, "sha256": found["sha256"], "read": time}
+        return found, seen | {"full": time if whole else full}
 
     def _is_wanted(self, source: Source, known: dict) -> bool:
         """Return whether to look at a source at all; files on this machine always are."""
         wanted = source.is_here or self.everything or source.name in self.asked
         return wanted or is_due(source.refresh, known.get("read", ""), self.now)
 
-    def _snapshot(self, source: Source, entry: dict | None, *, increment: bool) -> tuple[dict, bool]:
+    def _snapshot(
+        self, source: Source, entry: dict | None, stored: pa.Table | None, *, increment: bool
+    ) -> tuple[dict, bool]:
         """Read a source into a snapshot; return its entry for the lock, and whether all of it was read."""
         former = snapshot_path(source.name, entry["sha256"], self.root) if entry else None
+        table = changes = None
         with Progress(source.name) as progress:
-            if increment and (newer := _increment(source, former, self.root, progress)):
-                table, changes = newer
-            else:
-                table, changes = _whole(source, former, self.root, progress), None
-        if changes is None and increment is False and source.changed and former and former.exists():
-            _report_missed(source, former, table)
+            if increment:
+                table, changes = _increment(source, stored, self.root, progress)
+            if table is None:
+                table = _whole(source, former, self.root, progress)
+        if changes is None and stored is not None:
+            _report_missed(source, stored, table)
         same = entry and _is_same(source, entry, former, table)
         digest = entry["sha256"] if same else snapshots.rows_hash(table)
         self._write(source, table, digest, changes, former)
@@ -123,7 +127,7 @@ def _whole(source: Source, former: Path | None, root: Path, seen: Callable[[int]
     table = read_source(source, root, None, seen)
     if not source.sql:
         return table
-    table = _typed_as_before(table, former)
+    table = _typed_as_before(table, _schema(former))
     query = (root / source.sql).read_text(encoding="utf-8")
     return table if not source.key and _is_ordered(query) else snapshots.ordered(table, _existing(source, table))
 
@@ -151,12 +155,8 @@ def _distinct(table: pa.Table, key: tuple[str, ...]) -> int:
     return table.select(list(key)).group_by(list(key)).aggregate([]).num_rows
 
 
-def _typed_as_before(table: pa.Table, former: Path | None) -> pa.Table:
+def _typed_as_before(table: pa.Table, known: pa.Schema) -> pa.Table:
     """Return the table with the types of its last snapshot where a column has no value to tell its type."""
-    try:
-        known = pq.read_schema(former) if former else pa.schema([])
-    except (OSError, pa.ArrowException):
-        return table
     for i, column in enumerate(table.schema):
         if pa.types.is_null(column.type) and column.name in known.names:
             values = pa.nulls(table.num_rows, known.field(column.name).type)
@@ -164,21 +164,27 @@ def _typed_as_before(table: pa.Table, former: Path | None) -> pa.Table:
     return table
 
 
+def _schema(snapshot: Path | None) -> pa.Schema:
+    """Return the columns and types of a snapshot, none if it is not here."""
+    try:
+        return pq.read_schema(snapshot) if snapshot else pa.schema([])
+    except (OSError, pa.ArrowException):
+        return pa.schema([])
+
+
 def _increment(
-    source: Source, former: Path, root: Path, seen: Callable[[int], None]
-) -> tuple[pa.Table, pa.Table] | None:
-    """Return all rows, fetching only new and changed ones, and what changed; None if only a full read tells."""
-    stored = snapshots.read_snapshot(former)
+    source: Source, stored: pa.Table, root: Path, seen: Callable[[int], None]
+) -> tuple[pa.Table, pa.Table] | tuple[None, None]:
+    """Return all rows, fetching only new and changed ones, and what changed; nothing if only a full read can tell."""
     since = _watermark(stored[source.changed], source.lookback) if source.changed in stored.column_names else None
-    if since is None or not snapshots.is_whole(former):
-        return None
-    fetched = _typed_as_before(read_source(source, root, (source.changed, since), seen), former)
-    if fetched.schema.names != stored.schema.names or fetched.schema.types != stored.schema.types:
-        return None
+    if since is None:
+        return None, None
+    fetched = _typed_as_before(read_source(source, root, (source.changed, since), seen), stored.schema)
+    if fetched.schema != stored.schema:
+        return None, None
     _existing(source, fetched)
-    recent = pc.fill_null(
-        pc.greater_equal(stored[source.changed], pa.scalar(since, stored[source.changed].type)), False
-    )
+    window = pa.scalar(since, stored[source.changed].type)
+    recent = pc.fill_null(pc.greater_equal(stored[source.changed], window), False)
     key = list(source.key)
     kept = snapshots.without(stored.filter(pc.invert(recent)), fetched, key)
     table = snapshots.ordered(pa.concat_tables([kept, fetched]), key)
@@ -229,9 +235,8 @@ def _sorted(rows: pa.ChunkedArray) -> pa.Array:
     return joined.take(pc.sort_indices(joined))
 
 
-def _report_missed(source: Source, former: Path, now: pa.Table) -> None:
+def _report_missed(source: Source, stored: pa.Table, now: pa.Table) -> None:
     """Print how many rows a full read finds changed that increments would never have found."""
-    stored = snapshots.read_snapshot(former)
     if stored.schema != now.schema or (since := _watermark(stored[source.changed], source.lookback)) is None:
         return
     added, changed, removed = differences(stored, now, list(source.key))

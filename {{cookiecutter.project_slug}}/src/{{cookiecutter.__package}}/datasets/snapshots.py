@@ -171,12 +171,18 @@ def _write(table: pa.Table, path: Path) -> None:
         raise Refused(f"the snapshot of {path.parent.name} cannot be written: {first_line(error)}") from error
 
 
+def verified(path: Path) -> pa.Table | None:
+    """Return the rows of a snapshot; None if they have not the hash that is its name, or a file of it is not there."""
+    try:
+        table = read_snapshot(path)
+    except (OSError, pa.ArrowException):
+        return None
+    return table if is_hash(table, path.stem.replace("-", ":")) else None
+
+
 def is_whole(path: Path) -> bool:
     """Return whether a snapshot's content has the hash that is its name."""
-    try:
-        return is_hash(read_snapshot(path), path.stem.replace("-", ":"))
-    except (OSError, pa.ArrowException):
-        return False
+    return verified(path) is not None
 
 
 def seems_whole(path: Path, rows: int | None) -> bool:
