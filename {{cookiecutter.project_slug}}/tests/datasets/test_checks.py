@@ -343,6 +343,15 @@ def test_a_draft_knows_keys_times_allowed_values_and_foreign_keys():
     assert '"customer": pa.Column(int, found_in("customers", "customer")),' in text
 
 
+def test_a_draft_writes_no_persons_into_the_schema():
+    names = [f"Kallas{i}" for i in range(16)] * (ROWS // 16)
+    _, text = drafted(orders().assign(surname=names, mail="me@example.org"))
+
+    assert '"surname": pa.Column(str),' in text
+    assert "Kallas" not in text
+    assert "example.org" not in text
+
+
 def test_a_draft_tells_what_it_would_change_of_the_schema_there_is():
     schema = SCHEMA.update_column("town", checks=pa.Check.isin(["Turku", "Vaasa", "Oslo"]), nullable=True)
     rows = orders().assign(extra=1).drop(columns="weight")

@@ -112,9 +112,9 @@ def drafted_columns(
         target: The one of them whose values may be told apart.
         references: What columns of other sources may be referred to, see `_references`.
     """
-    found = {}
+    found, private = {}, personal.suspected(rows)
     for name in rows:
-        values, identifies = rows[name].dropna(), name in needed and name != target
+        values, identifies = rows[name].dropna(), (name in needed and name != target) or str(name) in private
         foreign = [] if identifies else [*_foreign(name, values, references or {})]
         checks = foreign or [*_checks(values, kind(rows[name]), identifies)]
         missing = ["nullable=True"] if rows[name].isna().any() and name not in needed else []
@@ -164,7 +164,7 @@ def _python(kind: str) -> str:
 
 
 def _checks(values: pd.Series, kind: str, identifies: bool) -> Iterator[str]:
-    """Yield what the values suggest: a bound on one side, a share, or, of no key, the values that are allowed."""
+    """Yield what the values suggest, of no key and no person: a bound on one side, a share, or the allowed values."""
     if kind == "str" and not identifies:
         counts = values.value_counts()
         alone, longest = (counts == 1).sum(), max(map(len, map(str, counts.index)), default=0)

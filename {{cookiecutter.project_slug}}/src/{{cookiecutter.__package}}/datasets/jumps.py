@@ -53,7 +53,7 @@ def jumps(table: Table, rows: pd.DataFrame, earlier: pd.DataFrame | None) -> lis
         return []
     found = []
     if not FEWER <= len(rows) / len(earlier) <= MORE:
-        found.append(warning("", f"{len(rows):,} rows, before {len(earlier):,}", abs(len(rows) - len(earlier))))
+        found.append(warning("", f"{len(rows):,} rows, before {len(earlier):,}", len(rows)))
     new = rows[~np.isin(key_hashes(table, rows), key_hashes(table, earlier))]
     names = [name for name in [table.target, *table.targets, *table.features] if name in earlier]
     drawn = [each.sample(SAMPLE, random_state=0) if len(each) > SAMPLE else each for each in (rows, earlier, new)]
