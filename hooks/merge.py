@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from keep import list_files
 from outcome import Refusal
 from repository import Repository
 
+OWN = re.compile(r"src/[^/]+/data\.py|data/catalog\.yaml")  # the team's: what the template has there is but a sample
 ALIKE = "10%"  # of a deleted file that a new one has, so that it is named as the place to look at
 
 
@@ -25,6 +27,7 @@ class Merge:
     messages: dict[str, list[str]] = field(default_factory=dict)  # path -> what git says of it
     kinds: dict[str, set[str]] = field(default_factory=dict)  # path -> the kinds of conflict it is part of
     successors: dict[str, str] = field(default_factory=dict)  # conflicting path that NEW lacks -> the file most like it
+    kept: list[str] = field(default_factory=list)  # files of the team's own that stay as they are
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -62,6 +65,7 @@ def merge_trees(repository: Repository, base: Path, new: Path, scratch: Path, th
     labels = {yours: "yours", other: theirs, before[:16]: "before"}
     described = label_paths(repository, os.fsdecode(output), labels, scratch / "labelled", store)
     merge = parse_merge(described, labels)
+    keep_own(repository, merge, scratch / "own", store)
     find_successors(repository, merge, trees, store)
     list_changes(repository, merge, store)
     return merge
@@ -184,6 +188,29 @@ def parse_merge(described: str, labels: dict[str, str]) -> Merge:
                 merge.messages.setdefault(path, []).append(message)
                 merge.kinds.setdefault(path, set()).add(kind.removeprefix("CONFLICT (").rstrip(")"))
     return merge
+
+
+def keep_own(repository: Repository, merge: Merge, index: Path, store: dict[str, str]) -> None:
+    """Settle conflicts in the team's own files in favour of the team, in the merge itself.
+
+    Args:
+        repository: The user's repository.
+        merge: The merge, whose tree, stages and kept files are set.
+        index: A temporary index.
+        store: What `object_store` returned.
+    """
+    entries, gone = [], f"0 {'0' * len(merge.tree)}"
+    for path, stages in merge.stages.items():
+        found = {stage: f"{mode} {blob}" for mode, blob, stage in stages}
+        if OWN.fullmatch(path.removeprefix(repository.prefix)) and "1" in found:
+            entries.append(f"{found.get('2', gone)}\t{path}\0")
+            merge.kept.append(path)
+    if entries:
+        where = {"GIT_INDEX_FILE": str(index)} | store
+        repository.git("read-tree", merge.tree, **where)
+        repository.git("update-index", "-z", "--index-info", data=os.fsencode("".join(entries)), **where)
+        merge.tree = repository.git("write-tree", **where)
+        merge.stages = {path: stages for path, stages in merge.stages.items() if path not in merge.kept}
 
 
 def find_successors(repository: Repository, merge: Merge, trees: dict[str, str], store: dict[str, str]) -> None:

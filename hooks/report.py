@@ -27,6 +27,9 @@ def report(merge: Merge, state: dict[str, Any] | None, record: dict[str, Any], p
     lines = [f"{NAME} {describe(record)} (was {was})"]
     for what, paths in (("added", merge.added), ("changed", merge.changed), ("removed", merge.removed)):
         lines += [f"  {what:8} {path}" for path in paths if path not in merge.stages]
+    lines += [
+        f"  kept     {path}: it is yours; the template's sample changed where you changed it" for path in merge.kept
+    ]
     for path in merge.stages:
         meaning, command = explain_conflict(merge, path)
         lines += [f"  CONFLICT {path}: {meaning}", *([] if preview else [f"           {command}"])]
