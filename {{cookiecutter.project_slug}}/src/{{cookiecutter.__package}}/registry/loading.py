@@ -136,7 +136,7 @@ def load_version(model: str, number: str) -> LoadedVersion:
     Raises:
         Refused: If its file or its code is not here; the message says what to do.
     """
-    return _loaded(model, number, version_folder(model, number))
+    return load_from(model, get_version(model, number), version_folder(model, number))
 
 
 def load_served(model: str, number: str, tag: str = REFIT) -> LoadedVersion:
@@ -147,13 +147,14 @@ def load_served(model: str, number: str, tag: str = REFIT) -> LoadedVersion:
         number: The version's number.
         tag: FITTED for what it served with before any update.
     """
-    version = _loaded(model, number, served_folder(model, number, tag))
+    version = load_from(model, get_version(model, number), served_folder(model, number, tag))
     version.verify_examples()
     return version
 
 
-def _loaded(model: str, number: str, folder: Path) -> LoadedVersion:
-    version = get_version(model, number)
+def load_from(model: str, version: Version, folder: Path) -> LoadedVersion:
+    """Return a version ready to predict, from the files in a folder; raise Refused if they or its code are lost."""
+    number = version.number
     try:
         package = package_of(version, model)
         module = load_module(version.module, package)

@@ -19,6 +19,7 @@ from ..registry.settings import PROJECT
 from ..training.params import model_blocks
 from . import feedback
 from .batching import Answers
+from .canary import BYTES
 from .openapi import document, page
 from .prediction_log import PredictionLog
 from .protection import MAX_ROWS, MAX_ROWS_IN_WORK, Guard, InWork, PlainJSONRoute, read_rows
@@ -126,7 +127,8 @@ async def metrics(request: Request) -> Response:
 async def predict(request: Request) -> Response:
     """Answer a prediction for each row, by the champion; 422 names the column that is wrong."""
     start, state, name = time.perf_counter(), request.app.state, request.path_params["name"]
-    records = read_rows(await request.body(), request.headers.get("content-type", ""))
+    body = await request.body()
+    records = read_rows(body, request.headers.get("content-type", ""))
     champion = _champion(state.models, name)
     if not 0 < len(records) <= MAX_ROWS:
         raise HTTPException(422, f"send between 1 and {MAX_ROWS} rows")
@@ -139,6 +141,8 @@ async def predict(request: Request) -> Response:
     state.metrics.requests.labels(name, 200).inc()
     state.metrics.rows.labels(name).inc(len(records))
     state.metrics.seconds.labels(name).observe(seconds := time.perf_counter() - start)
+    if len(body) <= BYTES:
+        state.models.newest[name].append(records)
     ids = state.log.add(champion.version, records, predictions, seconds)
     answer = {"model": name, "version": champion.number, "predictions": predictions, "warnings": warnings}
     return Response(to_json(answer | ({"prediction_ids": ids} if ids else {})), media_type="application/json")

@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
     serve_host: str = "127.0.0.1"  # 0.0.0.0 opens it to other machines
-    serve_api_key: str = ""  # if set, every request but those to /health and /ready sends it in X-API-Key
+    serve_api_key: str = ""  # if set, every request but those to /, /health and /ready sends it in X-API-Key
     serve_poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5  # between checks for a new champion
     prediction_log: Annotated[str, AfterValidator(_database)] = "sqlite:///predictions.db"  # none: nothing is logged
     prediction_log_days: Annotated[int, Field(gt=0, le=36_500)] = 90  # after which predictions are deleted
