@@ -2,7 +2,7 @@
 
 One run, one machine, the same row and model, a server at a time, after a second of warming up. The bare server answers
 the same bytes by the same uvicorn without a model: the limit. `uv run python benchmarks/serving.py [SECONDS]`. BentoML
-and MLServer have environments of their own, made here; one that cannot be made is left out, and said.
+has an environment of its own, made here; a server that cannot be run is left out, and said.
 """
 
 import asyncio
@@ -44,6 +44,8 @@ import cloudpickle
 from {package}.registry.loading import load_served
 import mlflow
 model = load_served("classifier", "1").estimator
+with open("{folder}/model.pkl", "wb") as file:
+    cloudpickle.dump(model, file)
 mlflow.sklearn.save_model(model, "{folder}/mlflow", serialization_format="cloudpickle", pip_requirements=[],
                           pyfunc_predict_fn="predict_proba")
 """
@@ -67,10 +69,12 @@ with open("{folder}/model.pkl", "rb") as file:
     MODEL = cloudpickle.load(file)
 @bentoml.service(workers=1, traffic={{"timeout": 60}})
 class Service:
-    @bentoml.api(batchable={batchable}{options})
+    @bentoml.api({options})
     def predict(self, rows: list[dict]) -> list[list[float]]:
         return MODEL.predict_proba(pd.DataFrame(rows)).tolist()
 """
+IN_BENTO = ("bentoml", "scikit-learn==1.9.1", "pandas[parquet]>=3", "pydantic-settings", "pyyaml", "jinja2")
+BATCHING = "batchable=True, max_batch_size=100, max_latency_ms=100"
 
 
 @dataclass
@@ -211,12 +215,19 @@ def main() -> None:
         limit = measured(project, "the bare server", bare, port, "/", ours)
         serve = [python, "-m", project.package, "serve", str(port)]
         service = measured(project, "this service", serve, port, "/models/classifier/predict", ours)
-        mlflow = [str(Path(python).with_name("mlflow")), "models", "serve", "-m", str(folder / "mlflow")]
+        path = os.pathsep.join([str(Path(python).parent), os.environ["PATH"]])
+        mlflow = ["env", f"PATH={path}", "mlflow", "models", "serve", "-m", str(folder / "mlflow")]
         mlflow += ["--env-manager", "local", "-p", str(port)]
         records = json.dumps({"dataframe_records": rows}).encode()
         others = {
             "mlflow models serve": measured(project, "mlflow models serve", mlflow, port, "/invocations", records)
         }
+        if programs := environment(folder / "bento", *IN_BENTO):
+            for name, options in (("BentoML", ""), ("BentoML, adaptive batching", BATCHING)):
+                (folder / "service.py").write_text(BENTO.format(folder=folder.as_posix(), options=options))
+                command = ["env", f"PYTHONPATH={project.folder / 'src'}", f"HOME={folder}", str(programs / "bentoml")]
+                command += ["serve", "service:Service", "--working-dir", str(folder), "--port", str(port)]
+                others[name] = measured(project, name, command, port, "/predict", ours)
         again = measured(project, "the bare server, again", bare, port, "/", ours)
         for clients in CLIENTS:
             most = statistics.mean([limit[clients].rate, again[clients].rate])
@@ -224,7 +235,7 @@ def main() -> None:
             ratios += [
                 f"{service[clients].rate / found[clients].rate:.0f} times {name}"
                 for name, found in others.items()
-                if found
+                if clients in found
             ]
             print(f"{clients} clients: this service has {', '.join(ratios)}")
         own = service[1].percentile(0.5) / (call + limit[1].percentile(0.5))
