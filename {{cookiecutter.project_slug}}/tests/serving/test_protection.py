@@ -200,6 +200,30 @@ def test_a_request_in_work_is_answered_before_the_service_ends(trained, path, bo
         process.kill()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a process there is ended without being asked")
+def test_several_processes_answer_at_one_port_and_count_together(trained, path, body):
+    port, sent = free_port(), 12
+    environment = os.environ | {"PYTHONPATH": str(trained / "src"), "SERVE_PROCESSES": "2"}
+    process = subprocess.Popen([sys.executable, "-m", PACKAGE, "serve", str(port)], cwd=trained, env=environment)
+    try:
+        wait_for(port, process)
+        for _ in range(sent):
+            with connected(port) as connection:
+                connection.sendall(head(path, f"Content-Length: {len(body)}") + body)
+                assert " 200 " in answered(connection)
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            [line] = [
+                line for line in answer.read().decode().splitlines() if line.startswith("predict_requests_total{")
+            ]
+        assert line.endswith(f" {sent}.0")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+        with pytest.raises(ConnectionRefusedError):
+            connected(port)
+    finally:
+        process.kill()
+
+
 def wait_for(port, process):
     """Wait until the service is ready."""
     for _ in range(600):

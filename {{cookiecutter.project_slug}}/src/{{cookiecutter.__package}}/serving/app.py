@@ -1,17 +1,20 @@
 """The champions over HTTP."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic_core import to_json
 
 from .. import BadRows, from_environment
@@ -28,28 +31,48 @@ from .served_version import ServedVersion
 from .server import check_port, run
 from .settings import Settings
 
+SHARED = "PROMETHEUS_MULTIPROC_DIR"  # the variable of the folder in which several processes count
 routes = APIRouter(route_class=PlainJSONRoute)
 
 
 class Metrics:
-    """What /metrics tells about a service."""
+    """What /metrics tells about a service, of all its processes together."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter("predict_requests", "Requests to predict", ["model", "status"], registry=self.registry)
-        self.rows = Counter("predict_rows", "Rows predicted", ["model"], registry=self.registry)
-        self.seconds = Histogram("predict_seconds", "Seconds to answer a request", ["model"], registry=self.registry)
-        self.failures = Counter("champion_load_failures", "Champions not loaded", ["model"], registry=self.registry)
-        self.lost = Counter("predictions_not_logged", "Rows missing in the log", ["model"], registry=self.registry)
-        self.version = Gauge("model_version", "Version that serves", ["model"], registry=self.registry)
+        own = {"registry": (registry := CollectorRegistry())}
+        self.registry = registry
+        self.requests = Counter("predict_requests", "Requests to predict", ["model", "status"], **own)
+        self.rows = Counter("predict_rows", "Rows predicted", ["model"], **own)
+        self.seconds = Histogram("predict_seconds", "Seconds to answer a request", ["model"], **own)
+        self.failures = Counter("champion_load_failures", "Champions not loaded", ["model"], **own)
+        self.lost = Counter("predictions_not_logged", "Rows missing in the log", ["model"], **own)
+        newest = {"multiprocess_mode": "mostrecent"}
+        self.version = Gauge("model_version", "Version that serves", ["model"], **newest, **own)
+
+    def text(self) -> bytes:
+        """Return them in Prometheus' format."""
+        registry = self.registry
+        if SHARED in os.environ:
+            MultiProcessCollector(registry := CollectorRegistry())
+        return generate_latest(registry)
 
 
 def serve(port: int) -> None:
-    """Answer requests until stopped."""
+    """Answer requests until stopped, by as many processes as are set."""
+    settings = from_environment(Settings)
+    check_port(settings.serve_host, port)
+    if settings.serve_processes == 1:
+        run(create_process(), settings.serve_host, port)
+        return
+    with TemporaryDirectory() as folder:
+        os.environ[SHARED] = folder
+        run(f"{__name__}:create_process", settings.serve_host, port, settings.serve_processes)
+
+
+def create_process() -> FastAPI:
+    """Return the service of a process of its own."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    host = from_environment(Settings).serve_host
-    check_port(host, port)
-    run(create_app(), host, port)
+    return create_app()
 
 
 def create_app() -> FastAPI:
@@ -121,7 +144,7 @@ async def metrics(request: Request) -> Response:
     state = request.app.state
     for name, champion in state.models.champions.items():
         state.metrics.version.labels(name).set(int(champion.number))
-    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def predict(request: Request) -> Response:

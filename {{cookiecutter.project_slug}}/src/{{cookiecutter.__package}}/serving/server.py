@@ -8,6 +8,7 @@ from contextlib import suppress
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.supervisors import Multiprocess
 
 from .. import Refused
 from .protection import READ_SECONDS
@@ -50,22 +51,28 @@ class Connection(H11Protocol):
             self.transport.abort()
 
 
-def configured(service: ASGIApp, host: str, port: int) -> uvicorn.Config:
-    """Return how uvicorn runs the service."""
+def configured(service: ASGIApp | str, host: str, port: int, processes: int = 1) -> uvicorn.Config:
+    """Return how uvicorn runs the service, which several processes make each for itself, by its function's name."""
     return uvicorn.Config(
         service,
         host=host,
         port=port,
         http=Connection,
+        factory=isinstance(service, str),
+        workers=processes,
         log_level="warning",
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
 
 
-def run(service: ASGIApp, host: str, port: int) -> None:
-    """Answer requests until SIGINT or SIGTERM; those in work are answered first."""
+def run(service: ASGIApp | str, host: str, port: int, processes: int = 1) -> None:
+    """Answer requests until SIGINT or SIGTERM; those in work are answered first. A process that dies is replaced."""
+    config = configured(service, host, port, processes)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(configured(service, host, port)).run()
+        if processes == 1:
+            uvicorn.Server(config).run()
+        else:
+            Multiprocess(config, [config.bind_socket()]).run()
 
 
 def check_port(host: str, port: int) -> None:
