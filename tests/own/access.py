@@ -131,6 +131,14 @@ def test_cells_of_excel_are_what_they_look_like(root):
     assert catalog.read("t", root)[["plz", "n", "m"]].fillna("").to_numpy().tolist() == [["01", 1, "1"], ["", 2, "x"]]
 
 
+def test_a_parquet_file_with_categories_is_read_as_it_was_written(root):
+    pd.DataFrame({"kind": pd.Categorical(["a", None, "b"])}).to_parquet(root / "t.parquet")
+    describe(root, {"file": "t.parquet"})
+
+    assert [take(root), take(root)] == [["t"], []]
+    assert catalog.read("t", root)["kind"].astype(object).fillna("").tolist() == ["a", "", "b"]
+
+
 def test_several_files_are_one_table_and_must_have_the_same_columns(root):
     with zipfile.ZipFile(root / "t.zip", "w") as packed:
         for i in (1, 2):

@@ -141,7 +141,7 @@ def read_snapshot(path: Path) -> pa.Table:
         OSError: If a file of it is missing or damaged; pa.ArrowException likewise.
     """
     base = _base(path)
-    table = pq.ParquetFile(path).read().replace_schema_metadata(None)
+    table = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
     if base is None:
         return table
     stored = read_snapshot(path.with_name(base["file"]))
