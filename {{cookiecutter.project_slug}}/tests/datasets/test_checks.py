@@ -446,4 +446,6 @@ def test_a_quarantine_takes_no_more_rows_than_declared_and_no_column():
     with pytest.raises(checks.BadData):
         table_of(spoilt(), quarantine=0.0124).rows()
     with pytest.raises(checks.BadData, match="town: the column is missing"):
-        table_of(orders().drop(columns="town"), quarantine=1.0).rows()
+        table_of(orders().drop(columns="town"), quarantine=0.99).rows()
+    with pytest.raises(package.Refused, match="quarantine is 5, but is a share of the rows"):
+        table_of(orders(), quarantine=5)

@@ -78,6 +78,8 @@ class Table:
         """Accept `plots` under its former name; refuse what cannot be."""
         if self.out_of_range not in ("warn", "refuse"):
             raise Refused(f"table {self.name}: out_of_range is {self.out_of_range!r}, but can be 'warn' or 'refuse'")
+        if not 0 <= self.quarantine < 1:
+            raise Refused(f"table {self.name}: quarantine is {self.quarantine!r}, but is a share of the rows, below 1")
         if bool(self.request) != bool(self.prepare):
             raise Refused(f"table {self.name} has one of request and prepare: it needs both, or neither")
         if self.pictures is not None:

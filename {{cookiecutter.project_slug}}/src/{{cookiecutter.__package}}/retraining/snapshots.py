@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from .. import ROOT, Refused, atomic_write, data
-from ..datasets import catalog
+from ..datasets import catalog, checks
 from . import stages
 from .stages import Repo
 
@@ -19,7 +19,10 @@ def take_snapshots() -> list[str]:
     with catalog.fetched() as changed:
         if changed:
             for table in data.TABLES:
-                table.rows()
+                _, aside, why = table.sifted()
+                checks.write_quarantine(table.name, aside, why)
+                for each in checks.set_aside(table.name, why):
+                    print(f"{table.name}: {each.column}: {each.check}, {each.rows:,} rows", flush=True)
     print(f"snapshot: {', '.join(changed) if changed else 'nothing new'}", flush=True)
     return changed
 
