@@ -145,6 +145,7 @@ def test_objects_on_s3_give_the_rows_of_the_files(project, tmp_path):
     with (project.folder / "data" / "catalog.yaml").open("a", encoding="utf-8") as catalogue:
         for name, place in FOLDERS.items():
             catalogue.write(f"{name}:\n  folder: {place}\n{FACTS}")
+        catalogue.write("store: s3://bucket/snapshots\n")
     port, ports = low_port(), [low_port() for _ in range(4)]
     folder = tmp_path / "store"
     folder.mkdir()
@@ -161,6 +162,10 @@ def test_objects_on_s3_give_the_rows_of_the_files(project, tmp_path):
         project.just("data", **keys, **place)
         assert digest(project) == from_file
         assert len({digest(project, name) for name in FOLDERS}) == 1
+        project.commit("Data")
+        shutil.rmtree(project.folder / "data" / "raw")
+        project.just("data", "--at", "HEAD", **keys, **place)
+        assert len(list((project.folder / "data" / "raw").rglob("*.parquet"))) == len(FOLDERS) + 1
 
     gone = project.run("uv", "run", "just", "data", **keys, **place)
     assert gone.returncode != 0

@@ -3,6 +3,7 @@ PACKAGE and POSTGRES (the address of a server that this may fill) in the environ
 
 import datetime as dt
 import gzip
+import io
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
@@ -290,6 +292,19 @@ def test_the_drivers_of_a_database_give_the_same_snapshot(root, monkeypatch):
     monkeypatch.setenv("DB", POSTGRES.replace("postgresql:", "postgresql+psycopg:"))
 
     assert take(root, everything=True) == []
+
+
+def test_a_terminal_shows_how_many_rows_have_been_read(root, driver, monkeypatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    query(root, "select i from generate_series(1, 120000) i")
+    take(root)
+    assert terminal.getvalue() == ""
+    terminal.isatty = lambda: True
+    take(root, everything=True)
+
+    assert "\rt: 120,000 rows read" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[K")
 
 
 @pytest.mark.parametrize(
