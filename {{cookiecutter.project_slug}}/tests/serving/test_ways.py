@@ -4,8 +4,10 @@ import asyncio
 from dataclasses import replace
 from importlib import import_module
 
+import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
@@ -85,6 +87,21 @@ def test_a_short_way_that_answers_otherwise_is_not_taken(short, monkeypatch):
     assert served_version.served(short.version).ways == {"rows": "arrays", "model": "as fitted"}
     monkeypatch.setattr(plain_rows.Reader, "_numbers", lambda *_: 1 / 0)
     assert served_version.served(short.version).ways == {"rows": "frames", "model": "as fitted"}
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_trees_that_are_joined_predict_as_they_do_apart(classes):
+    random = np.random.default_rng(0)
+    features = np.where(random.random((300, 4)) < 0.1, np.nan, random.normal(size=(300, 4)))
+    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    model = kind(max_iter=7).fit(
+        features, random.integers(0, classes, 300) if classes else np.nan_to_num(features[:, 1])
+    )
+    wanted = model.predict_proba(features) if classes else model.predict(features)
+
+    assert arrays._joined([tree for line in model._predictors for tree in line], 4)
+    np.testing.assert_allclose(arrays._boosted(model)(features), wanted, rtol=1e-12)
+    np.testing.assert_allclose(arrays._boosted(model)(features[:1]), wanted[:1], rtol=1e-12)
 
 
 class Recorder:

@@ -18,6 +18,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline
@@ -25,6 +26,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from ..registry.settings import PROJECT
 
+COPIED = 1_000_000  # numbers up to which rows are copied for each tree
 Arrays = Callable[[np.ndarray], np.ndarray]  # of encoded features, (rows, features)
 Encoding = Callable[[pd.DataFrame], np.ndarray]
 BLEND, FLOATS, WORDS = ((f"{PROJECT}.features.{place}") for place in ("blend.Blend", "tabular.floats", "tabular.words"))
@@ -172,21 +174,57 @@ def _linear(steps: Pipeline) -> Arrays:
 
 def _boosted(model: Any) -> Arrays:
     """Return the sum of boosted trees, by scikit-learn's own compiled trees, in one thread."""
-    start, trees = model._baseline_prediction, model._predictors
-    known, places = model._bin_mapper.make_known_categories_bitsets()
+    if isinstance(model, HistGradientBoostingRegressor) and model.loss != "squared_error":
+        raise ValueError("its trees do not sum to the prediction")
+    start, trees = model._baseline_prediction, [tree for line in model._predictors for tree in line]
+    categories = model._bin_mapper.make_known_categories_bitsets()
+    joined = _joined(trees, model.n_features_in_)
 
     def outputs(encoded: np.ndarray) -> np.ndarray:
-        found = np.tile(start, (len(encoded), 1))  # (rows, outputs)
-        for line in trees:
-            for k, tree in enumerate(line):
-                found[:, k] += tree.predict(encoded, known, places, 1)
-        return found
+        if joined and len(encoded) * len(trees) * encoded.shape[1] <= COPIED:
+            found = joined.predict(_for_each(len(trees), encoded), *categories, 1)
+        else:
+            found = np.column_stack([tree.predict(encoded, *categories, 1) for tree in trees])
+        return start + found.reshape(len(encoded), -1, start.shape[1]).sum(axis=1)  # (rows, outputs)
 
     if isinstance(model, HistGradientBoostingRegressor):
-        if model.loss != "squared_error":
-            raise ValueError("its trees do not sum to the prediction")
         return lambda encoded: outputs(encoded)[:, 0]
     return lambda encoded: _chances(outputs(encoded))
+
+
+def _joined(trees: list[Any], features: int) -> TreePredictor | None:
+    """Return one tree of all trees: a call of each costs more than few rows do; None if a split is by category.
+
+    It goes to the tree that a further feature gives the number of, by nodes in front of those of the trees.
+    """
+    if len(trees) < 2 or any(tree.nodes["is_categorical"].any() for tree in trees):
+        return None
+    ways = np.zeros(len(trees) - 1, trees[0].nodes.dtype)
+    starts = np.cumsum([len(ways), *(len(tree.nodes) for tree in trees)])
+    fresh = iter(range(len(ways)))
+
+    def way_to(first: int, end: int) -> int:
+        """Return the node from which the trees of these numbers are reached."""
+        if end - first == 1:
+            return starts[first]
+        place, middle = next(fresh), (first + end) // 2
+        ways[place]["feature_idx"], ways[place]["num_threshold"] = features, middle - 0.5
+        ways[place]["left"], ways[place]["right"] = way_to(first, middle), way_to(middle, end)
+        return place
+
+    way_to(0, len(trees))
+    parts = [tree.nodes.copy() for tree in trees]
+    for part, start in zip(parts, starts[:-1], strict=True):
+        part["left"], part["right"] = part["left"] + start, part["right"] + start
+    return TreePredictor(np.concatenate([ways, *parts]), *[np.zeros((0, 8), np.uint32)] * 2)
+
+
+def _for_each(count: int, encoded: np.ndarray) -> np.ndarray:
+    """Return every row once for each of so many trees, with the tree's number: `(rows * trees, features + 1)`."""
+    rows, features = encoded.shape
+    found = np.empty((rows, count, features + 1))
+    found[:, :, :features], found[:, :, features] = encoded[:, None], np.arange(count)
+    return found.reshape(rows * count, features + 1)
 
 
 def _forest(model: Any) -> Arrays:
