@@ -421,6 +421,24 @@ def test_a_week_of_increments_is_what_a_full_read_gives_after_each(root, kind, m
     database.close()
 
 
+@pytest.mark.parametrize(("column", "lookback"), [("i", "2 days"), ("'t' || i", "2 days"), ("now()", "7")])
+def test_a_lookback_that_does_not_fit_is_named(root, column, lookback):
+    query(root, f"select i, {column} as at from generate_series(1, 9) i", key="i", changed="at", lookback=lookback)
+    take(root)
+    with pytest.raises(Refused, match=f"lookback '{lookback}' cannot be taken from at, such as"):
+        take(root)
+
+
+def test_a_key_of_several_rows_and_a_column_that_is_not_there_are_named(root):
+    text = "select i % 5 as i, i as n from generate_series(1, 9) i"
+    query(root, text, key="i", changed="n")
+    with pytest.raises(Refused, match=r"4 rows have the key \(i\) of another row"):
+        take(root)
+    query(root, text, key="number")
+    with pytest.raises(Refused, match="gives no column 'number'"):
+        take(root)
+
+
 def git(root, *arguments):
     identity = ["-c", "user.name=t", "-c", "user.email=t@t"]
     return subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
@@ -440,7 +458,7 @@ def test_an_old_commit_gives_its_old_data_also_after_prune_and_in_a_fresh_clone(
         entries = yaml.safe_load((root / "data" / "catalog.yaml").read_text())
         describe(root, entries["t"], store=place.as_posix())
     (root / ".gitignore").write_text("data/raw\n*.db\ndata/.states.json\n")
-    git(root, "init", "-q")
+    git(root, "init", "-q", "-b", "main")
     rows = {}
     for day in range(4):
         take(root)

@@ -207,7 +207,7 @@ def bring_back(commit: str, root: Path = ROOT) -> dict[str, dict]:
     """Put the snapshots that a commit recorded in place, and its data/catalog.lock; return what that says.
 
     Raises:
-        Refused: Naming the snapshots that are neither here nor in the store; nothing has changed then.
+        Refused: Naming the snapshots that are neither here nor in the store; the lock stays as it is then.
     """
     found = _git(root, "rev-parse", "--verify", "--end-of-options", commit + "^{commit}").strip()
     text = _git(root, "show", f"{found}:./data/catalog.lock")
@@ -236,7 +236,7 @@ def prune(root: Path = ROOT) -> tuple[int, int]:
     now, place = locked(root), store(root)
     needed = {path for name, entry in now.items() for path in _named(name, entry, root)}
     kept = set()
-    for commit in _git(root, "log", "--all", "--format=%H", "--", "data/catalog.lock").split():
+    for commit in _git(root, "log", "--all", "--full-history", "--format=%H", "--", "data/catalog.lock").split():
         with suppress(Refused):  # a commit that deletes the lock
             lock = _parsed(_git(root, "show", f"{commit}:./data/catalog.lock"), commit)
             kept |= {path for name, entry in lock.items() for path in _named(name, entry, root)}
@@ -254,7 +254,7 @@ def prune(root: Path = ROOT) -> tuple[int, int]:
 def _named(name: str, entry: dict, root: Path) -> list[Path]:
     """Return the files here of the snapshots, of now and before, that a lock names of a source."""
     paths = [snapshot_path(name, entry[each], root) for each in ("sha256", "previous") if entry.get(each)]
-    return [file for path in paths if path.exists() for file in snapshots.parts(path)]
+    return [file for path in paths for file in snapshots.files(path)]
 
 
 def _git(root: Path, *arguments: str) -> str:

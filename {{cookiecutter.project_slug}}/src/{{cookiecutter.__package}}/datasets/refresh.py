@@ -73,7 +73,7 @@ class Refresh:
         if here and state and state == known.get("state"):
             return entry, known | {"read": time}
         stored, full = None, known.get("full") or ""
-        if here and source.changed:
+        if here and source.changed:  # as the same query gave it, so with this column
             stored = snapshots.verified(snapshot_path(source.name, entry["sha256"], self.root))
         increment = stored is not None and not self.everything and not is_due(source.full, full, self.now)
         found, whole = self._snapshot(source, entry, stored, increment=increment)
@@ -144,10 +144,8 @@ def _existing(source: Source, table: pa.Table) -> list[str]:
     for name in filter(None, [*source.key, source.changed]):
         if name not in table.column_names:
             raise Refused(f"source {source.name}: {source.sql} gives no column {name!r}, which the catalogue names")
-    if source.changed and (rows := table.num_rows - _distinct(table, source.key)):
-        raise Refused(
-            f"source {source.name}: its key {', '.join(source.key)} is not one row's alone, {rows} rows too many"
-        )
+    if source.changed and (more := table.num_rows - _distinct(table, source.key)):
+        raise Refused(f"source {source.name}: {more} rows have the key ({', '.join(source.key)}) of another row")
     return list(source.key)
 
 
@@ -176,8 +174,7 @@ def _increment(
     source: Source, stored: pa.Table, root: Path, seen: Callable[[int], None]
 ) -> tuple[pa.Table, pa.Table] | tuple[None, None]:
     """Return all rows, fetching only new and changed ones, and what changed; nothing if only a full read can tell."""
-    since = _watermark(stored[source.changed], source.lookback) if source.changed in stored.column_names else None
-    if since is None:
+    if (since := _watermark(stored, source)) is None:
         return None, None
     fetched = _typed_as_before(read_source(source, root, (source.changed, since), seen), stored.schema)
     if fetched.schema != stored.schema:
@@ -191,18 +188,28 @@ def _increment(
     return table, _changes(snapshots.without(stored, kept, key), fetched, key)
 
 
-def _watermark(times: pa.ChunkedArray, lookback: str) -> Any:
-    """Return the largest value of a column less the lookback: a number, a time, or a time as text."""
-    newest = pc.max(times).as_py()
-    if newest is None or not lookback:
+def _watermark(stored: pa.Table, source: Source) -> Any:
+    """Return the largest value of the time of change less the lookback: a number, a time, or a time as text."""
+    newest = pc.max(stored[source.changed]).as_py()
+    if newest is None or not source.lookback:
         return newest
-    if isinstance(newest, int | float):
-        return newest - int(lookback)
-    span = pd.Timedelta(int(lookback) if lookback.isdecimal() else lookback).to_pytimedelta()
-    if not isinstance(newest, str):
-        return newest - span
-    since = datetime.fromisoformat(newest) - span
-    return str(since.date()) if len(newest) == 10 else since.isoformat(sep=newest[10])
+    try:
+        return _earlier(newest, source.lookback)
+    except (ValueError, TypeError, IndexError) as error:
+        what = f"lookback {source.lookback!r} cannot be taken from {source.changed}, such as {newest!r}"
+        raise Refused(f"source {source.name}: {what}") from error
+
+
+def _earlier(value: Any, lookback: str) -> Any:
+    if isinstance(value, int | float):
+        return value - int(lookback)
+    if lookback.isdecimal():  # of what: pandas takes it as nanoseconds
+        raise ValueError(lookback)
+    span = pd.Timedelta(lookback).to_pytimedelta()
+    if not isinstance(value, str):
+        return value - span
+    since = datetime.fromisoformat(value) - span
+    return str(since.date()) if len(value) == 10 else since.isoformat(sep=value[10])
 
 
 def _changes(former: pa.Table, now: pa.Table, key: list[str]) -> pa.Table:
@@ -237,7 +244,7 @@ def _sorted(rows: pa.ChunkedArray) -> pa.Array:
 
 def _report_missed(source: Source, stored: pa.Table, now: pa.Table) -> None:
     """Print how many rows a full read finds changed that increments would never have found."""
-    if stored.schema != now.schema or (since := _watermark(stored[source.changed], source.lookback)) is None:
+    if stored.schema != now.schema or (since := _watermark(stored, source)) is None:
         return
     added, changed, removed = differences(stored, now, list(source.key))
     known = pa.scalar(since, stored[source.changed].type)

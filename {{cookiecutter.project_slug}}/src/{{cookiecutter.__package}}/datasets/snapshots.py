@@ -128,6 +128,23 @@ def parts(path: Path) -> list[Path]:
     return found
 
 
+def files(path: Path) -> list[Path]:
+    """Return the files here that make a snapshot, as far as they can be read."""
+    found = [path] if path.exists() else []
+    while found and (path := _next(found[-1])) and path.exists():
+        found.append(path)
+    return found
+
+
+def _next(path: Path) -> Path | None:
+    """Return the base of a file, nothing if it has none or is damaged."""
+    try:
+        base = _base(path)
+    except (OSError, pa.ArrowException):
+        return None
+    return path.with_name(base["file"]) if base else None
+
+
 def _base(path: Path) -> dict | None:
     """Return the base of a file of changes and the key of its rows; nothing of a file that is whole."""
     metadata = pq.read_schema(path).metadata or {}
@@ -222,13 +239,9 @@ def bring_back(path: Path, store: str, root: Path) -> bool:
         Refused: If there is a store that cannot be read.
     """
     while path.exists() or (store and _copied(path, store, root)):
-        try:
-            base = _base(path)
-        except (OSError, pa.ArrowException):  # damaged, as reading it says
+        if (base := _next(path)) is None:  # or damaged, as reading it says
             return True
-        if base is None:
-            return True
-        path = path.with_name(base["file"])
+        path = base
     return False
 
 
