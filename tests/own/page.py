@@ -216,3 +216,16 @@ def test_figures_of_data_py_are_on_the_page_or_their_library_is_named(monkeypatc
     )
     assert CliRunner().invoke(main.main, ["data"]).exit_code == 0
     assert "<h4>ours</h4>" in report.REPORT.read_text(encoding="utf-8")
+
+
+def test_identical_files_are_counted_with_their_labels_and_sides():
+    contents = pd.Series([b"a", b"a", b"b", b"b", b"c", None], dtype=object)
+    said = report.copies(contents, pd.Series(list("xyxxxx")), np.array([0, 1, 0, 0, 1, 0], bool))
+
+    assert said.startswith(
+        "4 files are identical to another one, in 2 sets: 1 of these have several labels, 1 are both"
+    )
+    assert (
+        report.copies(contents[[0, 2]], pd.Series(["x", "x"], [0, 2]), np.zeros(2, bool))
+        == "No two files are identical."
+    )
