@@ -98,7 +98,7 @@ def test_a_service_follows_a_champion_that_was_brought_up_to_date(forecaster):
     models.refresh()
 
     assert models.champions[forecaster.name].number == before.number
-    assert models.champions[forecaster.name].signature.sha256 != before.signature.sha256
+    assert models.champions[forecaster.name].version.signature.sha256 != before.version.signature.sha256
 
 
 def test_rows_in_another_unit_do_not_reach_what_serves(forecaster):
