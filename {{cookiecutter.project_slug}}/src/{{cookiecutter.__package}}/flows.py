@@ -16,7 +16,7 @@ os.environ.setdefault("PREFECT_HOME", str(ROOT / ".prefect"))
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ["PREFECT_API_URL"] = os.environ.get("PREFECT_API_URL") or "http://127.0.0.1:4200/api"
 
-from prefect import flow
+from prefect import flow, serve
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,11 +29,12 @@ STOPPED_BY = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr
 
 
 class Settings(BaseSettings):
-    """When models are retrained, and by which Prefect server."""
+    """When models are retrained and watched, and by which Prefect server."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
     retrain_cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$")] = "0 3 * * *"  # every night
+    watch_cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$")] = "0 6 * * *"  # every morning
     prefect_api_url: Annotated[str, Field(pattern=r"^https?://\S+$")] = "http://127.0.0.1:4200/api"  # started if none
 
 
@@ -46,9 +47,24 @@ def retrain(model: str = "", reason: str = "schedule") -> list[str]:
     return [f"{outcome.model}: {outcome.message}" for outcome in outcomes]
 
 
+@flow(name="watch", log_prints=True)
+def watch() -> list[str]:
+    """Watch every model, write the reports, and retrain those for which there is a reason."""
+    from .monitoring import page, triggers  # with MLflow, which `up` itself does not need
+    from .monitoring import watch as monitoring
+
+    said = page.publish(monitoring.watch([], triggers.utc_now(), act=True))
+    print("\n".join(said))
+    return said
+
+
 def schedule() -> None:
-    """Retrain as scheduled until stopped; flow runs started by hand wait for the one that runs."""
-    retrain.serve(name="nightly", cron=from_environment(Settings).retrain_cron, global_limit=1)
+    """Retrain and watch as scheduled until stopped; flow runs started by hand wait for the one that runs."""
+    settings = from_environment(Settings)
+    serve(
+        retrain.to_deployment("nightly", cron=settings.retrain_cron, concurrency_limit=1),
+        watch.to_deployment("daily", cron=settings.watch_cron, concurrency_limit=1),
+    )
 
 
 def up(port: int) -> None:

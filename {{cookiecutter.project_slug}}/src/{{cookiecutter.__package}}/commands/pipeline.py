@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .. import ROOT, Refused
+from .. import Refused
 from .model import model_names
 
 SHOWN = 10  # differences shown after a restore
@@ -51,14 +51,9 @@ def watch(models: list[str], act: bool) -> None:
     """Tell whether what was promised of MODELS, or all, still holds; status 1 if anything alarms."""
     from ..monitoring import page, triggers
     from ..monitoring.watch import watch
-    from ..serving.log_store import open_log
 
     found = watch(models, triggers.utc_now(), act=act)
-    for each in found:
-        page.write_report(each, triggers.known_alarms(open_log(), each.model))
-        click.echo("\n".join(page.lines(each)))
-        click.echo(f"  report: {page.report_path(each.model).relative_to(ROOT).as_posix()}")
-    page.write_metrics(found)
+    click.echo("\n".join(page.publish(found)))
     if alarming := [f"{each.model} ({', '.join(each.kinds)})" for each in found if each.alarms]:
         raise Refused(f"{'; '.join(alarming)}: see the lines above, and docs/operations.md")
 

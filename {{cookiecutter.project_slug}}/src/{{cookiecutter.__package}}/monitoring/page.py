@@ -10,8 +10,9 @@ import pandas as pd
 from .. import ROOT, atomic_write
 from ..datasets.report import Section, number, write_page
 from ..retraining.profiles import Column, Counts
+from ..serving.log_store import open_log
 from . import drift
-from .triggers import Alarm
+from .triggers import Alarm, known_alarms
 from .watch import Watched
 
 if TYPE_CHECKING:
@@ -34,6 +35,16 @@ def lines(found: Watched) -> Iterator[str]:
         yield f"  {each.kind}: {each.words}"
     for words in found.unknown:
         yield f"  cannot tell {words}"
+
+
+def publish(watched: list[Watched]) -> list[str]:
+    """Write the page of each model and the metrics of all; return what was found, in lines."""
+    said = []
+    for found in watched:
+        write_report(found, known_alarms(open_log(), found.model))
+        said += [*lines(found), f"  report: {report_path(found.model).relative_to(ROOT).as_posix()}"]
+    write_metrics(watched)
+    return said
 
 
 def report_path(model: str) -> Path:
