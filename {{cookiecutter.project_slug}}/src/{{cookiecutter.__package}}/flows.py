@@ -17,6 +17,7 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ["PREFECT_API_URL"] = os.environ.get("PREFECT_API_URL") or "http://127.0.0.1:4200/api"
 
 from prefect import flow, serve
+from prefect.deployments.runner import EntrypointType
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -60,10 +61,10 @@ def watch() -> list[str]:
 
 def schedule() -> None:
     """Retrain and watch as scheduled until stopped; flow runs started by hand wait for the one that runs."""
-    settings = from_environment(Settings)
+    settings, how = from_environment(Settings), {"concurrency_limit": 1, "entrypoint_type": EntrypointType.MODULE_PATH}
     serve(
-        retrain.to_deployment("nightly", cron=settings.retrain_cron, concurrency_limit=1),
-        watch.to_deployment("daily", cron=settings.watch_cron, concurrency_limit=1),
+        retrain.to_deployment("nightly", cron=settings.retrain_cron, **how),
+        watch.to_deployment("daily", cron=settings.watch_cron, **how),
     )
 
 

@@ -138,13 +138,16 @@ class PredictionLog:
         """Write what is queued, in batches, until stopped and empty."""
         while not (self._stopped.wait(BATCH_SECONDS) and self._queue.empty()):
             batch = list(_taken(self._queue))
+            size = sum(len(each.records) for each in batch)
             try:
                 self._write(open_log(), batch)
+                batch = []
+                self._delete_old(open_log())
                 self._told = ""
             except Exception as error:  # the log may be anything, and the service goes on
                 self._drop(batch, error)
             with self._lock:
-                self._waiting -= sum(len(each.records) for each in batch)
+                self._waiting -= size
 
     def _write(self, engine: Engine, batch: list[Answered]) -> None:
         if batch:
@@ -152,6 +155,8 @@ class PredictionLog:
                 connection.execute(insert(REQUESTS), [each.line() for each in batch])
                 if keys := [line for each in batch for line in each.entities()]:
                     connection.execute(insert(KEYS), keys)
+
+    def _delete_old(self, engine: Engine) -> None:
         if time.monotonic() - self._cleaned > HOUR:
             self._cleaned = time.monotonic()
             delete_before(engine, int((self.clock() - self.days * 86_400) * 1e6))
@@ -160,7 +165,7 @@ class PredictionLog:
         for each in batch:
             self.on_drop(each.version.model, len(each.records))
         if (message := first_line(error)) != self._told:
-            log.warning("predictions are not logged: %s", message)
+            log.warning("the prediction log cannot be written: %s", message)
         self._told = message
 
 
