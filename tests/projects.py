@@ -77,7 +77,14 @@ def files(folder: Path) -> dict[str, bytes]:
 
 OF_ANY_WATCH = ("few", "without", "a_broken", "answers", "a_day", "labels_that", "an_old", "counts", "the_mean")
 OF_ANY_LOG = ("ids", "labels", "a_label", "what", "a_log", "a_queue", "without", "another", "a_key")
-WHATEVER_THE_MODELS = [
+OF_MODELS = (
+    "tests/test_data.py",
+    "tests/models",
+    "tests/training",
+    "tests/serving/test_app.py",
+    "tests/serving/test_batch.py",
+)
+WHATEVER_THE_MODELS = [  # run with one problem
     "tests/datasets",
     *(f"tests/monitoring/test_watch.py::test_{name}" for name in OF_ANY_WATCH),
     "tests/registry/test_database.py",
@@ -128,12 +135,12 @@ class Project:
         assert done.returncode == 0, f"just {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def check_models(self) -> None:
-        """Check the project, but for the tests that are the same whatever the models are, which are only imported."""
+    def check_models(self, *tests: str) -> None:
+        """Check the project, by all tests or these, but those that are the same whatever the models are."""
         for lint in (["check"], ["format", "--check"]):
             done = self.run("uv", "run", "ruff", *lint)
             assert done.returncode == 0, done.stdout
-        done = self.run("uv", "run", "pytest", "-q", *(f"--deselect={name}" for name in WHATEVER_THE_MODELS))
+        done = self.run("uv", "run", "pytest", "-q", *tests, *(f"--deselect={name}" for name in WHATEVER_THE_MODELS))
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
     def variables(self, more: dict[str, str]) -> dict[str, str]:

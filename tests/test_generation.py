@@ -15,7 +15,7 @@ import pytest
 from projects import HIGHEST, LEVELS, LOWEST, PROBLEMS, QUESTIONS, TREE, cookiecutter, files, generate, template
 
 STATE = ".mlops-ladder.json"
-MOVED = "src/my_ml_project/_moved.py"  # the module names of release 0.2: release 0.5 removes it
+MOVED = "src/my_ml_project/_moved.py"  # the module names of release 0.2: release 0.6 removes it
 LOWEST_FILES = {
     *("README.md", "pyproject.toml", "justfile", ".gitignore", ".pre-commit-config.yaml", STATE, MOVED),
     *(".github/workflows/check.yml", "data/catalog.yaml", "data/sample/tumours.csv", "notebooks/explore.py"),

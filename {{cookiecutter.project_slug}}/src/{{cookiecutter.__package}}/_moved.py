@@ -1,4 +1,4 @@
-"""Keep the module names of releases 0.1 and 0.2 importable, with a warning; this file goes in release 0.5."""
+"""Keep the module names of releases 0.1 and 0.2 importable, with a warning; this file goes in release 0.6."""
 
 import importlib
 import sys

@@ -100,6 +100,7 @@ def test_bytes_are_counted_whatever_the_headers_say(trained, path, body, monkeyp
         connection.sendall(head(path, "Content-Length: 5", "Transfer-Encoding: chunked"))
         for _ in range(2):
             connection.sendall(chunk(b"[" * 60_000))
+        connection.sendall(chunk(b""))
         assert " 413 " in answered(connection)
     with serving() as port, connected(port) as connection:
         connection.sendall(head(path, "Transfer-Encoding: chunked") + chunk(body[:9]) + chunk(body[9:]) + chunk(b""))

@@ -72,7 +72,7 @@ class Table:
     lookups: tuple[str, ...] = ()
     plots: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None
     quarantine: float = 0.0
-    pictures: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None  # former name of plots, removed in 0.5
+    pictures: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None  # former name of plots, removed in 0.6
 
     def __post_init__(self) -> None:
         """Accept `plots` under its former name; refuse what cannot be."""

@@ -157,7 +157,7 @@ def _plot_calibration(axis: Any, chances: np.ndarray, hits: np.ndarray, xlabel: 
     axis.legend()
 
 
-pictures = plots  # former name, removed in 0.5
+pictures = plots  # former name, removed in 0.6
 
 
 def _compared(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> tuple[np.ndarray, np.ndarray, list[str]]:

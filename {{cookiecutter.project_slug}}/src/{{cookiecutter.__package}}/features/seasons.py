@@ -110,7 +110,7 @@ def infer_frequency(times: pd.Series) -> tuple[str, int]:
     )
 
 
-rhythm = infer_frequency  # former name, removed in 0.5
+rhythm = infer_frequency  # former name, removed in 0.6
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ from ..datasets import columns
 
 PACKAGE = __package__.rpartition(".")[0]
 CONTRACT = ("PRIMARY", "TRUSTED", "Params", "fit", "baselines", "predict", "losses", "metrics", "plots")
-FORMER = {"plots": "pictures", "prediction_requests": "questions", "prediction_responses": "answers"}  # until 0.5
+FORMER = {"plots": "pictures", "prediction_requests": "questions", "prediction_responses": "answers"}  # until 0.6
 
 
 def load_module(name: str, package: str = PACKAGE) -> ModuleType:
