@@ -18,6 +18,7 @@ catalog, history, page, profile, report, tables = (
     import_module(f"{PACKAGE}.datasets.{name}") for name in ("catalog", "history", "page", "profile", "report", "table")
 )
 Finding = import_module(f"{PACKAGE}.datasets.checks").Finding
+short_hash = import_module(f"{PACKAGE}.datasets.snapshots").short_hash
 ROWS = 3000
 ODD = '"quoted" <script>alert(1)</script> 🙂 ' + "long " * 40
 
@@ -192,7 +193,7 @@ def test_a_table_without_held_out_rows_and_one_of_300_columns():
 def test_the_teams_verdict_stays_and_says_which_data_it_was_about(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "VERDICT", tmp_path / "verdict.md")
     assert report.team_verdict().state == "not decided yet"
-    digests = [report.digest(entry) for entry in catalog.current().values()]
+    digests = [short_hash(entry["sha256"]) for entry in catalog.current().values()]
     report.VERDICT.write_text("Go: enough of each class.\nOn other000.", encoding="utf-8")
     assert report.team_verdict().good is None and "enough of each class" in report.team_verdict().text
     report.VERDICT.write_text(f"Go, on {', '.join(digests)}.", encoding="utf-8")

@@ -58,12 +58,19 @@ def data(sources: tuple[str, ...], everything: bool, commit: str | None, prune: 
 
     if commit:
         for name, entry in catalog.bring_back(commit).items():
-            print(f"{name}: {entry['rows']} rows, {entry['columns']} columns, {entry['sha256'][:12]}, as of {commit}")
+            print(f"{described(name, entry)}, as of {commit}")
     elif prune:
         count, size = catalog.prune()
         print(f"{count} files freed, {size / 1e6:.1f} MB: no branch or tag names them, or the store has them")
     else:
         take_snapshots(sources, everything)
+
+
+def described(name: str, entry: dict) -> str:
+    """Return how large a source's snapshot is, and the first characters of its hash."""
+    from .datasets.snapshots import short_hash
+
+    return f"{name}: {entry['rows']} rows, {entry['columns']} columns, {short_hash(entry['sha256'])}"
 
 
 def take_snapshots(sources: tuple[str, ...], everything: bool) -> None:
@@ -101,7 +108,7 @@ def take_snapshots(sources: tuple[str, ...], everything: bool) -> None:
             raise Refused("\n".join([*refused, f"reports/{checks.FINDINGS.name} has this as a file"]))
     for name, entry in catalog.locked().items():
         state = "new snapshot" if name in changed else "unchanged"
-        print(f"{name}: {entry['rows']} rows, {entry['columns']} columns, {entry['sha256'][:12]}, {state}")
+        print(f"{described(name, entry)}, {state}")
     print(f"report: {report.REPORT.relative_to(ROOT).as_posix()}")
 
 

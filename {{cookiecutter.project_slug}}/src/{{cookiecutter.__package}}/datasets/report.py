@@ -17,6 +17,7 @@ from .page import Card, Section, literal_text, write_page
 from .personal import masked as conceal
 from .personal import suspected
 from .profile import Column, Outcome, as_numbers, associations, extremes, kind_of, measure, missing_patterns, outcome
+from .snapshots import short_hash
 from .suspects import is_series
 from .table import Table, is_holdout
 
@@ -36,7 +37,7 @@ def write_data(sections: Iterable[Section]) -> None:
 
 def team_verdict() -> Section:
     """Return what the team has decided about the data, and whether it was about these snapshots."""
-    digests = {digest(entry): name for name, entry in catalog.current().items()}
+    digests = {short_hash(entry["sha256"]): name for name, entry in catalog.current().items()}
     try:
         text = VERDICT.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
@@ -243,7 +244,11 @@ def sources_section() -> Section:
         entry = lock.get(source.name, {})
         line = {"source": source.name, "owner": source.owner, "licence": source.licence, "refresh": source.refresh}
         line |= (
-            {"rows": f"{entry['rows']:,}", "snapshot": digest(entry), "taken": _age(entry, source.refresh)}
+            {
+                "rows": f"{entry['rows']:,}",
+                "snapshot": short_hash(entry["sha256"]),
+                "taken": _age(entry, source.refresh),
+            }
             if entry
             else {}
         )
@@ -299,11 +304,6 @@ def profile(rows: pd.DataFrame) -> pd.DataFrame:
             line["most common"] = f"{column.bins.values[0]} ({percent(column.counts['all'][0] / column.rows)})"
         lines.append(line)
     return pd.DataFrame(lines)
-
-
-def digest(entry: dict) -> str:
-    """Return the first characters of a snapshot's hash, without the name of its scheme."""
-    return entry["sha256"].rpartition(":")[2][:12]
 
 
 def _age(entry: dict, refresh: str) -> str:

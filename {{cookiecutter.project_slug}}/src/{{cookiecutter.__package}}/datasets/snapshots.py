@@ -151,6 +151,11 @@ def _base(path: Path) -> dict | None:
     return json.loads(metadata[BASE]) if BASE in metadata else None
 
 
+def short_hash(content: str) -> str:
+    """Return the first characters of a hash, without the name of its scheme, to show it."""
+    return content.rpartition(":")[2][:12]
+
+
 def read_snapshot(path: Path) -> pa.Table:
     """Return the rows of a snapshot.
 

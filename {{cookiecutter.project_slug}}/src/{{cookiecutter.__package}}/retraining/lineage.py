@@ -3,6 +3,7 @@
 import json
 
 from .. import Refused
+from ..datasets.snapshots import short_hash
 from ..registry import provenance
 from ..registry.deployments import Deployment, deployments
 from ..registry.versions import REFIT, champion, get_version, recorded_parameters, recorded_scores, versions
@@ -29,7 +30,7 @@ def describe_version(model: str, number: str) -> list[str]:
         "made": f"{version.made:%Y-%m-%d %H:%M} UTC, while version {tags.get('parent') or 'none'} served",
         **({"because": tags["why"]} if "why" in tags else {}),
         "code": f"commit {tags['commit']}{patched}, models/{version.module}.py",
-        **{f"data {name}": digest[:HASH] for name, digest in json.loads(tags["data"]).items()},
+        **{f"data {name}": short_hash(digest) for name, digest in json.loads(tags["data"]).items()},
         "parameters": ", ".join(f"{name} {value}" for name, value in sorted(recorded_parameters(version).items())),
         "environment": f"Python {tags['python']}, uv.lock {tags['uv.lock'][:HASH]}",
         "model file": tags["sha256"][:HASH],
