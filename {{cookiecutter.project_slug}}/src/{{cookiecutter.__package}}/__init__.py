@@ -6,6 +6,7 @@ commands, flows -> retraining, serving -> registry -> training -> models -> feat
 import gc
 import json
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,26 @@ class BadRows(Refused):
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, or the name of its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def git(*arguments: str, **environment: str) -> bytes:
+    """Return the output of a git command; raise Refused with git's own reason if it fails.
+
+    Args:
+        arguments: Of git, without a shell.
+        environment: Variables for this command only, such as GIT_INDEX_FILE.
+    """
+    command = ["git", *arguments]
+    try:
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True)
+    except FileNotFoundError as error:
+        raise Refused("git is not installed here") from error
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines() or [f"status {done.returncode}"]
+        named = [word for before, word in zip(("", *arguments), arguments, strict=False) if before not in ("-C", "-c")]
+        command = next(word for word in named if word not in ("-C", "-c"))
+        raise Refused(f"git {command} fails: {reason[-1]}")
+    return done.stdout
 
 
 @contextmanager

@@ -91,9 +91,8 @@ def take_snapshots(sources: tuple[str, ...], everything: bool) -> None:
                 refused.append(str(bad))
             else:
                 earlier = earlier_rows(table)
-                checks.write_quarantine(table.name, aside, why)
                 findings[table.name] = [
-                    *checks.set_aside(table.name, why),
+                    *checks.set_aside(table.name, aside, why),
                     *jumps(table, rows, earlier),
                     *suspects(table, rows),
                 ]

@@ -434,11 +434,10 @@ def test_a_declared_quarantine_sets_bad_rows_aside_counted_and_listed_with_the_r
     assert rows["order"].tolist() == [each for each in range(100, 100 + ROWS) if each not in (103, 104, 105, 107, 108)]
     assert len(own.rows()) == len(rows)
     assert sorted(aside["order"]) == [103, 104, 105, 108, 108]
-    assert all("set aside" in line for line in said(checks.set_aside("orders", findings)))
-    checks.write_quarantine("orders", aside, findings)
+    assert all("set aside" in line for line in said(checks.set_aside("orders", aside, findings)))
     why = pd.read_csv(tmp_path / "orders.csv").groupby("order")["why"].first()
     assert why[[104, 105]].tolist() == ["at: not_nullable; town: not_nullable", "weight: in_range(0, 1000)"]
-    checks.write_quarantine("orders", aside.head(0), [])
+    checks.set_aside("orders", aside.head(0), [])
     assert not (tmp_path / "orders.csv").exists()
 
 

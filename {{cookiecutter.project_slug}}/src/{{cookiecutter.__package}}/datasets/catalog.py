@@ -1,7 +1,6 @@
 """Sources -> snapshots: immutable Parquet files under data/raw/, verified against data/catalog.lock."""
 
 import json
-import subprocess
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -11,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
-from .. import ROOT, Refused, atomic_write, first_line, validated
+from .. import ROOT, Refused, atomic_write, first_line, git, validated
 from . import snapshots
 from .readers import Source, missing_variable
 from .refresh import Refresh
@@ -258,14 +257,8 @@ def _named(name: str, entry: dict, root: Path) -> list[Path]:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """Return the output of a git command; raise Refused with git's own reason if it fails."""
-    try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, encoding="utf-8")  # noqa: S607
-    except FileNotFoundError as error:
-        raise Refused("git is not installed here") from error
-    if done.returncode:
-        raise Refused(f"git {arguments[0]} fails: {(done.stderr.strip() or '?').splitlines()[-1]}")
-    return done.stdout
+    """Return the output of a git command in a folder."""
+    return git("-C", str(root), *arguments).decode()
 
 
 def missing_variables(root: Path = ROOT) -> str:

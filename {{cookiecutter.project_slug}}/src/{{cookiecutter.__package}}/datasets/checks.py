@@ -76,21 +76,20 @@ def write_findings(findings: Mapping[str, list[Finding]]) -> None:
                     writer.writerow([table, each.severity, each.column, each.check, each.rows, example])
 
 
-def write_quarantine(table: str, aside: pd.DataFrame, findings: list[Finding]) -> None:
-    """Write the rows of a table that were set aside, each with the reasons; no row, no file."""
+def set_aside(table: str, aside: pd.DataFrame, findings: list[Finding]) -> list[Finding]:
+    """Write the rows that the quarantine of a table takes, each with the reasons, and return these as warnings.
+
+    Without such rows there is no file.
+    """
     path = QUARANTINE / f"{table}.csv"
     if aside.empty:
         path.unlink(missing_ok=True)
-        return
+        return []
     reasons = [(index, f"{each.column}: {each.check}") for each in findings for index in each.index]
     why = pd.DataFrame(reasons, columns=["row", "why"]).groupby("row")["why"].agg("; ".join)
     texts = {name: aside[name].map(shown) for name in aside if pd.api.types.infer_dtype(aside[name]) == "bytes"}
     with atomic_write(path) as part:
         aside.assign(**texts, why=why.reindex(aside.index)).to_csv(part, index=False)
-
-
-def set_aside(table: str, findings: list[Finding]) -> list[Finding]:
-    """Return the errors of a table's rows that the quarantine has set aside as warnings."""
     where = f"set aside in data/quarantine/{table}.csv"
     return [replace(each, check=f"{where}: {each.check}", severity="warning") for each in findings]
 

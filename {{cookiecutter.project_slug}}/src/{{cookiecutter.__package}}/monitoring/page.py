@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from .. import ROOT, atomic_write
-from ..datasets.report import Section, number, write_page
+from ..datasets.charts import number
+from ..datasets.page import Section, write_page
 from ..retraining.profiles import Column, Counts
 from ..serving.log_store import open_log
 from . import drift

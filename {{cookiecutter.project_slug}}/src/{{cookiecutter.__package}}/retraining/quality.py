@@ -77,22 +77,24 @@ def _constant(column: Column, found: Counts) -> str:
 
 
 def _range(column: Column, found: Counts) -> str:
-    if column.kind != "number" or not column.closed or not found.present:
-        return ""
-    before, now = column.counts.outside / max(column.counts.present, 1), found.outside / found.present
-    if not _surely_more(now, before, MORE_OUTSIDE, found.present):
+    now = _newly_outside(column, found, MORE_OUTSIDE) if column.kind == "number" else 0.0
+    if not now:
         return ""
     means = found.total / found.present, column.counts.total / max(column.counts.present, 1)
     return f"{now:.0%} of the values are outside of what was learned from{_factor(*means)}"
 
 
 def _unknown(column: Column, found: Counts) -> str:
-    if column.kind != "text" or not column.closed or not found.present:
-        return ""
+    now = _newly_outside(column, found, MORE_UNKNOWN) if column.kind == "text" else 0.0
+    return f"{now:.0%} of the values were never seen in training" if now else ""
+
+
+def _newly_outside(column: Column, found: Counts, limit: float) -> float:
+    """Return the share of values beyond those learned from, 0 unless that is surely more than it was by a limit."""
+    if not column.closed or not found.present:
+        return 0.0
     before, now = column.counts.outside / max(column.counts.present, 1), found.outside / found.present
-    if not _surely_more(now, before, MORE_UNKNOWN, found.present):
-        return ""
-    return f"{now:.0%} of the values were never seen in training"
+    return now if _surely_more(now, before, limit, found.present) else 0.0
 
 
 def _surely_more(now: float, before: float, limit: float, rows: int) -> bool:
