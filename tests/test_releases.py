@@ -19,7 +19,7 @@ import pytest
 from projects import HIGHEST, LEVELS, LOWEST, MIDDLE, OF_MODELS, ROOT, Project, ask, eventually, files, free_port
 from upgrading import CLEAN, CONFLICTS, commit, git, run, write
 
-RELEASES = {"0.1.0": "02819ff", "0.2.0": "0582caa", "0.3.0": "a081f42", "0.4.0": "0b1b57c"}
+RELEASES = {"0.1.0": "02819ff", "0.2.0": "0582caa", "0.3.0": "a081f42", "0.4.0": "0b1b57c", "0.5.0": "9fb5eb3"}
 MODULES = {
     "classification": "classifier",
     "regression": "regressor",
@@ -28,13 +28,10 @@ MODULES = {
 }
 PROBLEMS = list(MODULES)  # that these releases have
 TABULAR = ("classification", "regression", "forecasting")
-PARTS = {"0.1.0": "models/parts", "0.2.0": "parts", "0.3.0": "features", "0.4.0": "features"}
-SPLIT = {
-    "0.1.0": "features",
-    "0.2.0": "parts",
-    "0.3.0": "features",
-    "0.4.0": "features",
-}  # where an own file goes if half of its folder went to datasets/
+FLAT = ("0.1.0", "0.2.0")  # before there were sub-packages
+WINGS = ("0.3.0", "0.4.0", "0.5.0")
+PARTS = {"0.1.0": "models/parts", "0.2.0": "parts"} | dict.fromkeys(WINGS, "features")
+SPLIT = PARTS | {"0.1.0": "features"}  # where an own file goes if half of its folder went to datasets/
 SOURCE = "src/churn"
 
 
@@ -152,8 +149,6 @@ class Edit:
         return path, found
 
 
-FLAT = ("0.1.0", "0.2.0")  # before there were sub-packages
-WINGS = ("0.3.0", "0.4.0")
 OWN_MODULE = '"""Ours."""\n\nfrom . import catalog\n{0}from .table import Table\n\nOURS = (catalog, Table)\n'
 OWN_TEST = "\n\ndef test_of_ours():\n    assert True\n"
 
@@ -361,11 +356,12 @@ def merging(*cases: tuple[str, str, str]) -> list:
     return [pytest.param(*case, marks=mark(f"release {case[0]}"), id=" ".join(case)) for case in cases]
 
 
-FIRST, SECOND, THIRD, LAST = RELEASES
+FIRST, SECOND, THIRD, FOURTH, LAST = RELEASES
 SAME = merging(
     *((LAST, HIGHEST, problem) for problem in PROBLEMS),
     *((LAST, LOWEST, problem) for problem in ("classification", "forecasting")),
     *((LAST, MIDDLE, problem) for problem in ("regression", "image-classification")),
+    (FOURTH, HIGHEST, "classification"),
     *((THIRD, HIGHEST, problem) for problem in ("regression", "forecasting")),
     *((SECOND, HIGHEST, problem) for problem in ("classification", "image-classification")),
     *((FIRST, HIGHEST, problem) for problem in ("classification", "forecasting")),
