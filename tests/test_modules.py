@@ -143,6 +143,13 @@ def test_a_large_library_is_known_to_one_place(name):
     assert all(user.startswith(ONLY_IN[name]) for user in users), users
 
 
+def test_one_clock_dates_everything():
+    """So that a simulation can set it; times of files, of MLflow's runs and of the processor are the machine's."""
+    reads = re.compile(r"(datetime|date)\.(now|utcnow|today)\(|Timestamp\.now")
+
+    assert [path for path in FILES if reads.search(path.read_text(encoding="utf-8"))] == [SOURCE / "__init__.py"]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_no_module_and_no_function_is_long(path):
     text = path.read_text(encoding="utf-8")

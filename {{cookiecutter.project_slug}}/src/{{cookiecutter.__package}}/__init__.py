@@ -9,6 +9,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,29 @@ class Refused(Exception):
 
 class BadRows(Refused):
     """Say that rows do not fit a model: the message names the column, the number of bad values and some of them."""
+
+
+def now() -> datetime:
+    """Return the time, in UTC, of all that is dated here: logs, labels, snapshots, deployments, alarms."""
+    return _clock()
+
+
+@contextmanager
+def clock_set(clock: Callable[[], datetime]) -> Iterator[None]:
+    """Let `now` return what this clock does, in all threads, while the block runs: a simulation sets it."""
+    global _clock
+    before, _clock = _clock, clock
+    try:
+        yield
+    finally:
+        _clock = before
+
+
+def _machine_time() -> datetime:
+    return datetime.now(UTC)
+
+
+_clock = _machine_time
 
 
 def first_line(error: BaseException) -> str:

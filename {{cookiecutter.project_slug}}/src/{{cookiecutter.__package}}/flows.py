@@ -10,7 +10,7 @@ from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from . import ROOT, Refused, from_environment
+from . import ROOT, Refused, from_environment, now
 
 os.environ.setdefault("PREFECT_HOME", str(ROOT / ".prefect"))
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -51,10 +51,10 @@ def retrain(model: str = "", reason: str = "schedule") -> list[str]:
 @flow(name="watch", log_prints=True)
 def watch() -> list[str]:
     """Watch every model, write the reports, and retrain those for which there is a reason."""
-    from .monitoring import page, triggers  # with MLflow, which `up` itself does not need
+    from .monitoring import page  # with MLflow, which `up` itself does not need
     from .monitoring import watch as monitoring
 
-    said = page.publish(monitoring.watch([], triggers.utc_now(), act=True))
+    said = page.publish(monitoring.watch([], now(), act=True))
     print("\n".join(said))
     return said
 

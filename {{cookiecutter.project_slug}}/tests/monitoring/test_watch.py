@@ -233,13 +233,11 @@ def test_an_old_version_that_nothing_replaces_is_said_to_be_old(model):
     assert [each.kind for each in old.alarms] == ["staleness"]
 
 
-def test_the_command_writes_a_page_and_metrics_and_its_status_tells(
-    engine, model, answered, command, trained, monkeypatch
-):
+def test_the_command_writes_a_page_and_metrics_and_its_status_tells(engine, model, answered, command, trained):
     name = column_of(model, "number")
-    monkeypatch.setattr(triggers, "utc_now", now)
     fill(engine, model, answered, lambda row, day: row | {name: None} if day == LENGTH - 1 else row)
-    said = command("watch", model.name, status=1)
+    with package.clock_set(now):
+        said = command("watch", model.name, status=1)
     page = (trained / "reports" / f"{model.name}-watch.html").read_text(encoding="utf-8")
 
     assert f"quality: {FIRST + timedelta(LENGTH - 1)}: {name}: 100% of the values are missing" in said

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .. import Refused
+from .. import Refused, now
 from .model import model_names
 
 SHOWN = 10  # differences shown after a restore
@@ -49,10 +49,10 @@ def up(port: int) -> None:
 @click.option("--retrain", "act", is_flag=True, help="Retrain what drifts, does worse than promised, or is old.")
 def watch(models: list[str], act: bool) -> None:
     """Tell whether what was promised of MODELS, or all, still holds; status 1 if anything alarms."""
-    from ..monitoring import page, triggers
+    from ..monitoring import page
     from ..monitoring.watch import watch
 
-    found = watch(models, triggers.utc_now(), act=act)
+    found = watch(models, now(), act=act)
     click.echo("\n".join(page.publish(found)))
     if alarming := [f"{each.model} ({', '.join(each.kinds)})" for each in found if each.alarms]:
         raise Refused(f"{'; '.join(alarming)}: see the lines above, and docs/operations.md")

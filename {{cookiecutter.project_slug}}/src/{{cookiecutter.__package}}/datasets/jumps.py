@@ -1,13 +1,14 @@
 """What jumped since the last snapshot: rows, missing values, distributions, units; chance alone gives no warning."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from .. import Refused
+from .. import now as time_now
 from . import catalog
 from .checks import Finding, finding
 from .table import Table, key_hashes
@@ -32,7 +33,7 @@ def stale_sources(now: datetime | None = None) -> dict[str, Finding]:
     for source in catalog.sources():
         days = STALE.get(source.refresh.strip().lower(), np.inf)
         taken = datetime.fromisoformat(entries[source.name]["taken"])
-        if (age := ((now or datetime.now(UTC)) - taken).total_seconds() / 86_400) > days:
+        if (age := ((now or time_now()) - taken).total_seconds() / 86_400) > days:
             check = f"its refresh is {source.refresh}, but its content is the same for {age:,.1f} days"
             found[source.name] = warning("", check, entries[source.name]["rows"])
     return found

@@ -4,7 +4,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .. import Refused
+from .. import now as time_now
 from . import snapshots
 from .readers import Source, definition, file_state, read_source
 from .snapshots import REMOVED, snapshot_path
@@ -53,7 +54,7 @@ class Refresh:
     asked: tuple[str, ...] = ()
     everything: bool = False
     made: list[Path] = field(default_factory=list)
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    now: datetime = field(default_factory=time_now)
 
     def entry(self, source: Source, entry: dict | None, known: dict) -> tuple[dict, dict]:
         """Return the lock's entry of a source, and what to remember of this look at it, on this machine only.

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from .. import ROOT
+from .. import ROOT, now
 from . import catalog, charts, history
 from .charts import number, percent
 from .checks import BadData, Finding
@@ -309,7 +309,7 @@ def profile(rows: pd.DataFrame) -> pd.DataFrame:
 def _age(entry: dict, refresh: str) -> str:
     """Return when a snapshot was taken, and whether a newer one is due."""
     taken = datetime.fromisoformat(entry["taken"])
-    days = (datetime.now(UTC) - taken).total_seconds() / 86_400
+    days = (now() - taken).total_seconds() / 86_400
     due = f", a new one is due: {refresh}" if days > DAYS.get(refresh, np.inf) else ""
     return f"{taken:%Y-%m-%d %H:%M} UTC, {days:,.0f} days ago{due}"
 

@@ -1,7 +1,7 @@
 """Alarms, and the retrains they ask for, in tables: a trigger is written before it is acted on, so none is lost."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Integer, MetaData, String, Table, Text, insert, select, update
@@ -127,8 +127,3 @@ def tried(engine: Engine, trigger: Trigger, outcome: str, now: datetime, *, done
     values |= {"done_at": micros_of(now)} if done else {}
     with engine.begin() as connection:
         connection.execute(update(TRIGGERS).where(TRIGGERS.c.trigger_id == trigger.identity).values(values))
-
-
-def utc_now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(UTC)

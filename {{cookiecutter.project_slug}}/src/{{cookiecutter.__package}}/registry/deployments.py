@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from .. import ROOT, Refused
+from .. import ROOT, Refused, now
 from .client import changes, connect, experiment, experiments, mlflow_errors, registered_name, registry_exists
 from .loading import load_version, package_of
 from .versions import CHAMPION, PREVIOUS, champion, get_version, registered_models, version_folder
@@ -151,7 +151,8 @@ def _deploy(mlflow: MlflowClient, model: str, number: str, reason: str, mark: st
     facts = {"model": model, "version": number, "before": before or "", "reason": reason, "by": _person()}
     facts |= {"mark": mark, "number": str(max((line.number for line in _read_log(model)), default=0) + 1)}
     tags = {key: value[:4000] for key, value in facts.items()}
-    line = mlflow.create_run(experiment(mlflow, LOG), run_name=f"{model} {number}", tags=tags)
+    started = int(now().timestamp() * 1000)
+    line = mlflow.create_run(experiment(mlflow, LOG), start_time=started, run_name=f"{model} {number}", tags=tags)
     _point(mlflow, model, CHAMPION, number)
     _close(mlflow, _deployment(line))
     return before

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Engine
 
-from .. import BadRows, Refused, first_line
+from .. import BadRows, Refused, first_line, now
 from ..datasets import columns
 from .log_store import KEYS, LABELS, REQUESTS, first_id, key_text, micros_of, request_of
 
@@ -123,13 +122,13 @@ def _identified(connection: Connection, model: str, labels: list[Label]) -> list
 
 
 def _row(label: Label, identity: str) -> dict[str, Any]:
-    now = micros_of(datetime.now(UTC))
-    moment = now if label.time is None else label.time
+    received = micros_of(now())
+    moment = received if label.time is None else label.time
     return {
         "prediction_id": identity,
         "label": json.dumps(label.value),
         "label_timestamp": moment,
-        "received_at": now,
+        "received_at": received,
     }
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from queue import Empty, SimpleQueue
 from secrets import token_hex
@@ -20,8 +21,8 @@ from pydantic_core import to_json
 from sqlalchemy import insert
 from sqlalchemy.engine import Engine
 
-from .. import first_line, from_environment
-from .log_store import KEYS, REQUESTS, delete_before, key_text, open_log, row_id
+from .. import first_line, from_environment, now
+from .log_store import KEYS, REQUESTS, delete_before, key_text, micros_of, open_log, row_id
 from .settings import NO_LOG, Settings
 
 if TYPE_CHECKING:
@@ -81,13 +82,12 @@ class PredictionLog:
 
     Args:
         on_drop: Told the model and the number of rows that are not logged.
-        clock: Returns the time in seconds since 1970.
     """
 
-    def __init__(self, on_drop: Callable[[str, int], None], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, on_drop: Callable[[str, int], None]) -> None:
         settings = from_environment(Settings)
         self.enabled, self.days = settings.prediction_log != NO_LOG, settings.prediction_log_days
-        self.on_drop, self.clock = on_drop, clock
+        self.on_drop = on_drop
         self._queue: SimpleQueue[Answered] = SimpleQueue()
         self._waiting, self._lock, self._stopped = 0, threading.Lock(), threading.Event()
         self._told, self._cleaned = "", -HOUR
@@ -104,7 +104,7 @@ class PredictionLog:
         """
         if not self.enabled:
             return []
-        micros = int(self.clock() * 1e6)
+        micros = micros_of(now())
         request = f"{micros:013x}{token_hex(4)}"
         with self._lock:
             room = self._waiting + len(records) <= MAX_WAITING
@@ -159,7 +159,7 @@ class PredictionLog:
     def _delete_old(self, engine: Engine) -> None:
         if time.monotonic() - self._cleaned > HOUR:
             self._cleaned = time.monotonic()
-            delete_before(engine, int((self.clock() - self.days * 86_400) * 1e6))
+            delete_before(engine, micros_of(now() - timedelta(self.days)))
 
     def _drop(self, batch: list[Answered], error: Exception) -> None:
         for each in batch:
