@@ -15,6 +15,7 @@ columns = import_module(f"{PACKAGE}.datasets.columns")
 labels = import_module(f"{PACKAGE}.serving.labels")
 log = import_module(f"{PACKAGE}.serving.prediction_log")
 store = import_module(f"{PACKAGE}.serving.log_store")
+tables = import_module(f"{PACKAGE}.datasets.table")
 versions = import_module(f"{PACKAGE}.registry.versions")
 artifact = import_module(f"{PACKAGE}.training.artifact")
 
@@ -211,4 +212,4 @@ def test_another_address_is_refused_with_its_variable(address, monkeypatch):
     ],
 )
 def test_a_key_is_one_text_however_it_was_written(parts, text):
-    assert store.key_text(parts) == text
+    assert tables.key_text(parts) == text

@@ -174,7 +174,8 @@ def labels(file: Path, models: list[str]) -> None:
 @model_names()
 def forget(key: str, models: list[str]) -> None:
     """Delete all logged predictions about the row with this KEY, and their labels, of one model or of all."""
-    from ..serving.log_store import delete_key, key_text, open_log
+    from ..datasets.table import key_text
+    from ..serving.log_store import delete_key, open_log
     from ..training.params import model_blocks
 
     for name in model_blocks(models):

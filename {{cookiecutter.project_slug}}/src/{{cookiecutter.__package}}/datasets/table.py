@@ -1,10 +1,11 @@
 """A table that models learn from: its rows, their meaning, their schema, and which of them are held out."""
 
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ if TYPE_CHECKING:  # the service needs neither
     from matplotlib.figure import Figure
 
 
+MIDNIGHT = re.compile(r"[T ]00:00:00(\.0+)?(Z|\+00:00)?$")
 AS_OF, ROW = "time of as_of", "row of as_of"  # names of columns that no table has
 
 
@@ -259,6 +261,14 @@ def key_hashes(table: Table, rows: pd.DataFrame) -> np.ndarray:
     """Return a number per row (uint64) that identifies its key; a version keeps those of its training rows."""
     names = pd.DataFrame({name: texts(rows[name]) for name in table.keys}, dtype="string")
     return pd.util.hash_pandas_object(names, index=False).to_numpy()
+
+
+def key_text(values: list[Any]) -> str | None:
+    """Return a key as one text, however its parts were written; None if a part is missing."""
+    if not values or any(value is None or value != value for value in values):
+        return None
+    parts = [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
+    return " | ".join(MIDNIGHT.sub("", part) for part in parts)
 
 
 def texts(values: pd.Series) -> list[str]:

@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, String, Table, Text, and_, delete, func, insert
 from sqlalchemy.engine import Engine
 
 from ..retraining.profiles import Counts, Profile, answers_of
-from ..serving.log_store import LABELS, REQUESTS, Logged, first_id, micros_of, read_rows
+from ..serving.log_store import LABELS, REQUESTS, Logged, first_id, micros_of, read_keys, read_rows
 from ..training.contract import Model
 
 KEPT = 365  # days that are looked back at
@@ -149,6 +149,11 @@ def read_outcomes(engine: Engine, model: str, only: date | None = None) -> dict[
         for row in connection.execute(query.order_by(DAILY.c.day)):
             found.setdefault(date.fromisoformat(row.day), {})[row.model_version] = Outcome(**json.loads(row.counts))
     return found
+
+
+def logged_keys(engine: Engine, model: str, day: date) -> list[str]:
+    """Return the keys of the rows that were answered on a day."""
+    return read_keys(engine, model, *_bounds(day))
 
 
 def latency(engine: Engine, model: str, day: date) -> dict[str, float]:

@@ -11,11 +11,13 @@ from .. import Refused, first_line
 from ..registry.deployments import deployments
 from ..registry.versions import Version, champion_version, run_artifacts
 from ..retraining.profiles import ANSWER, Counts, Profile, known_profile
-from ..retraining.quality import problems
+from ..retraining.quality import Problem, problems
 from ..retraining.retrain import retrain
 from ..serving.log_store import open_log
+from ..training import aside
 from ..training.contract import Model, load_model
 from ..training.params import model_blocks
+from ..training.workspace import Workspace
 from . import days, drift, triggers
 from .drift import Change
 from .performance import BLOCKS, WEEK, Performance, judged
@@ -44,6 +46,7 @@ class Watched:
         calibration: What labels say of the model's own certainty, in words.
         latency: Milliseconds of the newest day's requests.
         profile: What the champion learned from.
+        broken: What is wrong with the rows of a day, of those that are not as learned.
     """
 
     model: str
@@ -60,16 +63,12 @@ class Watched:
     calibration: str = ""
     latency: dict[str, float] = field(default_factory=dict)
     profile: Profile | None = None
+    broken: dict[date, list[Problem]] = field(default_factory=dict)
 
     @property
     def kinds(self) -> list[str]:
         """What kinds of alarms there are."""
         return sorted({each.kind for each in self.alarms})
-
-    @property
-    def untrusted(self) -> list[Alarm]:
-        """The alarms that say that rows should not be learned from."""
-        return [each for each in self.alarms if each.kind == "quality"]
 
 
 def watch(names: list[str], now: datetime, *, act: bool = False) -> list[Watched]:
@@ -89,10 +88,11 @@ def watch(names: list[str], now: datetime, *, act: bool = False) -> list[Watched
     found = [watched(load_model(name), engine, now) for name in model_blocks(names)]
     for each in found:
         each.fresh = triggers.record_alarms(engine, each.alarms)
+        _suspect(each, engine)
         if act and (reason := reason_to_retrain(each)):
             triggers.ask(engine, each.model, reason, now)
     if act:
-        retrain_asked(engine, found, now)
+        retrain_asked(engine, now)
     return found
 
 
@@ -122,19 +122,13 @@ def watched(model: Model, engine: Engine, now: datetime) -> Watched:
 
 
 def reason_to_retrain(found: Watched) -> str:
-    """Return why the model should be retrained; empty if there is no reason, or its rows cannot be trusted."""
-    if found.untrusted:
-        return ""
-    return "; ".join(f"{each.kind}: {each.words}" for each in found.fresh)
+    """Return why the model should be retrained; empty if there is no reason: bad rows alone are none."""
+    return "; ".join(f"{each.kind}: {each.words}" for each in found.fresh if each.kind != "quality")
 
 
-def retrain_asked(engine: Engine, found: list[Watched], now: datetime) -> None:
+def retrain_asked(engine: Engine, now: datetime) -> None:
     """Do the retrains that are asked for, one after the other; one that fails is tried again by the next watch."""
-    untrusted = {each.model: each.untrusted[0].words for each in found if each.untrusted}
     for trigger in triggers.waiting(engine):
-        if trigger.model in untrusted:
-            print(f"{trigger.model}: not retrained, its rows cannot be trusted: {untrusted[trigger.model]}", flush=True)
-            continue
         try:
             [outcome] = retrain([trigger.model], trigger.reason, unattended=True)
             triggers.tried(engine, trigger, outcome.message, now, done=outcome.state not in ("failed", "waiting"))
@@ -154,11 +148,10 @@ def _look_at_inputs(found: Watched, engine: Engine, model: str, over: list[date]
     if found.rows[newest] < drift.FEW:
         found.unknown.append(f"{newest}: {found.rows[newest]} rows, of which nothing can be told")
         return
-    for name, column in profile.columns.items():
-        counts = found.counts[name].get(newest)
-        for problem in problems(column, counts) if counts and not name.startswith(ANSWER) else []:
-            found.alarms.append(Alarm(model, "quality", name, newest, f"{newest}: {problem.words}"))
-    busy = [day for day, rows in found.rows.items() if rows >= drift.FEW]
+    found.broken = _broken_days(found, over[-LABELS_LATE:])
+    for problem in found.broken.get(newest, []):
+        found.alarms.append(Alarm(model, "quality", problem.column, newest, f"{newest}: {problem.words}"))
+    busy = [day for day, rows in found.rows.items() if rows >= drift.FEW and day not in found.broken]
     reference = drift.reference_days(busy, since)
     if len(reference) < drift.REFERENCE:
         found.unknown.append(f"drift: {len(reference)} days to compare with, {drift.REFERENCE} are needed")
@@ -166,7 +159,7 @@ def _look_at_inputs(found: Watched, engine: Engine, model: str, over: list[date]
     found.changes = _changes(found, newest, reference)
     broken = {each.column for each in found.alarms}
     for name in dict.fromkeys(each.column for each in found.changes if each.alarm):
-        if name not in broken:
+        if name not in broken and not (broken and name.startswith(ANSWER)):  # which follow from broken inputs
             first = min((each for each in found.changes if each.column == name), key=lambda each: each.p)
             words = (
                 f"{name}: {first.what} of the {first.span} to {newest} is {first.now:.3g}, usually {first.before:.3g}"
@@ -174,10 +167,41 @@ def _look_at_inputs(found: Watched, engine: Engine, model: str, over: list[date]
             found.alarms.append(Alarm(model, "drift", name, newest, words))
 
 
+def _broken_days(found: Watched, over: list[date]) -> dict[date, list[Problem]]:
+    """Return what is wrong with the columns of those days that are not as learned."""
+    columns = {name: each for name, each in found.profile.columns.items() if not name.startswith(ANSWER)}
+    said = {
+        day: [
+            problem
+            for name, column in columns.items()
+            if day in found.counts[name]
+            for problem in problems(column, found.counts[name][day])
+        ]
+        for day in over
+    }
+    return {day: each for day, each in said.items() if each}
+
+
+def _suspect(found: Watched, engine: Engine) -> None:
+    """List the keys of the rows of broken days: if a row arrives in the table, a retrain looks at it before it learns.
+
+    Rows that were sent without their key are judged by the day on which they arrive.
+    """
+    for day, [first, *_] in found.broken.items():
+        if (max(found.rows) - day).days >= WEEK:
+            continue
+        keys = days.logged_keys(engine, found.model, day)
+        aside.suspect(Workspace(found.model).set_aside, keys, f"asked on {day}", first.column, first.words)
+
+
 def _changes(found: Watched, newest: date, reference: list[date]) -> list[Change]:
-    """Return how the newest days of every column differ from the reference days."""
+    """Return how the newest days of every column differ from the reference days; broken days before are left out."""
     history = {
-        name: {day: drift.properties(column, counts) for day, counts in found.counts[name].items()}
+        name: {
+            day: drift.properties(column, counts)
+            for day, counts in found.counts[name].items()
+            if day == newest or day not in found.broken
+        }
         for name, column in found.profile.columns.items()
         if newest in found.counts[name]
     }
@@ -199,7 +223,11 @@ def _look_at_labels(found: Watched, engine: Engine, model: Model, over: list[dat
     outcomes = days.read_outcomes(engine, model.name)
     for day, each in outcomes.items():
         found.served[day] = max(each, key=lambda number: each[number].rows)
-    own = {day: each[found.version] for day, each in outcomes.items() if found.version in each}
+    own = {
+        day: each[found.version]
+        for day, each in outcomes.items()
+        if found.version in each and day not in found.broken  # whose losses are of the rows, not of the model
+    }
     promised = _promised(model, found.version)
     recent = [each for day, each in own.items() if (now.date() - day).days <= BLOCKS * WEEK]
     found.performance = told = judged(own, promised, now.date())

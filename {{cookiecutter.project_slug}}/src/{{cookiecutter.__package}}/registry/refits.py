@@ -65,7 +65,7 @@ def update_champion(model: "Model") -> str:
     if not optional(model.module, "update") or not (version := champion_version(model.name)):
         return ""
     try:
-        rows = model.table.rows()
+        rows = model.rows()
         if version.tags.get("refit_rows") == (digest := content_hash(rows)):
             return ""
         served = load_served(model.name, version.number)
@@ -99,6 +99,7 @@ def _record(model: "Model", number: str, folder: Path, rows: str) -> str:
     """Keep a refit on rows of this hash with its version, let the version serve with it, and return its SHA-256."""
     digest = artifact.signature(folder).sha256
     kept = [folder / artifact.FILE, folder / artifact.SIGNATURE, ROOT / provenance.LOCKS["raw.dvc"]]
+    kept += [model.files.set_aside]
     kept += sorted(folder.glob(artifact.LOOKUP.format("*")))
     add_files(model.name, number, [file for file in kept if file.exists()], refit_name(digest))
     data = {name: entry["sha256"] for name, entry in locked().items()}

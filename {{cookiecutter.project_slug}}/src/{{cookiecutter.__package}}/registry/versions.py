@@ -333,14 +333,8 @@ def _log_run(
 def _log_files(mlflow: MlflowClient, run: str, files: Workspace, made_of: "Provenance") -> None:
     """Copy to the run the model, what it was scored with, and the files that restore it."""
     mlflow.log_artifacts(run, str(files.model), "model")
-    kept = [
-        files.metrics,
-        files.predictions,
-        files.table_facts,
-        files.train_keys,
-        files.holdout_keys,
-        ROOT / "dvc.lock",
-    ]
+    kept = [files.metrics, files.predictions, files.table_facts, files.train_keys, files.holdout_keys]
+    kept += [files.set_aside, ROOT / "dvc.lock"]
     with TemporaryDirectory() as scratch:
         for name, content in made_of.files.items():
             (Path(scratch) / name).write_bytes(content)

@@ -31,6 +31,7 @@ def describe_version(model: str, number: str) -> list[str]:
         **({"because": tags["why"]} if "why" in tags else {}),
         "code": f"commit {tags['commit']}{patched}, models/{version.module}.py",
         **{f"data {name}": short_hash(digest) for name, digest in json.loads(tags["data"]).items()},
+        **({"set aside": f"{tags['set_aside']} rows, listed with the run"} if "set_aside" in tags else {}),
         "parameters": ", ".join(f"{name} {value}" for name, value in sorted(recorded_parameters(version).items())),
         "environment": f"Python {tags['python']}, uv.lock {tags['uv.lock'][:HASH]}",
         "model file": tags["sha256"][:HASH],

@@ -1,22 +1,17 @@
-"""Whether rows are what a version learned from: gaps, constants, units, unknown values. What is not is not learned."""
+"""Whether rows are what a version learned from: gaps, constants, units, unknown values."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from .. import Refused
-from ..datasets.table import key_hashes
-from ..registry.versions import champion, run_artifacts
-from ..training.contract import Model
-from .limits import limits
-from .profiles import Column, Counts, known_profile
+from .profiles import Column, Counts
 
 FEW = 20  # rows below which nothing can be told
 CONSTANT = 30  # rows that cannot have one value by chance
 MORE_GAPS, MORE_OUTSIDE, MORE_UNKNOWN = 0.1, 0.2, 0.05  # shares of the rows, above that of the rows learned from
 SURE = 4.0  # standard errors by which a share must be above its limit
 FACTORS = {10.0: "10", 100.0: "100", 1000.0: "1,000", 2.54: "2.54 (inches)", 2.2046: "2.2 (pounds)", 60.0: "60"}
-REMEDY = "mend the source or, if it is right, set `gate: {steady_columns: false}` in params.yaml"
 ALIKE = 0.15  # relative difference from a factor that is called by its name
 
 
@@ -38,24 +33,14 @@ def problems(column: Column, found: Counts) -> list[Problem]:
     return [Problem(column.name, kind, f"{column.name}: {words}") for kind, words in said.items() if words]
 
 
-def check_new_rows(model: Model) -> None:
-    """Raise Refused, before anything is trained, if rows that the champion does not know are not of its kind."""
-    number = champion(model.name)
-    if number is None or not limits(model).steady_columns or not (profile := known_profile(model, number)):
-        return
-    rows = model.table.rows()
-    with run_artifacts(model.name, number) as files:
-        kept = [files / each.name for each in (model.files.train_keys, model.files.holdout_keys)]
-        known = np.concatenate([np.load(path, allow_pickle=False) for path in kept if path.exists()])
-    new = rows[~np.isin(key_hashes(model.table, rows), known)]
-    for words, part in ((f"{len(new)} new rows", new), (f"all {len(rows)} rows", rows)):
-        asked = [each for name, each in profile.columns.items() if name in part]
-        if found := [problem for each in asked for problem in problems(each, each.count(part[each.name]))]:
-            keys = part[model.table.keys].astype(str).agg(" | ".join, axis=1)
-            raise Refused(
-                f"{found[0].words}, in {words} (keys {keys.iloc[0]} to {keys.iloc[-1]}) beside version {number}: "
-                f"nothing is learned from them; {REMEDY}"
-            )
+def concerned(problem: Problem, column: Column, values: pd.Series) -> np.ndarray:
+    """Return which of the rows with a problem are bad (boolean, (rows,)): all with a value, where none can be told."""
+    missing = values.isna().to_numpy()
+    if problem.kind == "missing":
+        return missing
+    if problem.kind == "unknown value":
+        return ~missing & ~values.astype(str).isin(column.values).to_numpy()
+    return ~missing
 
 
 def _gaps(column: Column, found: Counts) -> str:

@@ -16,6 +16,7 @@ from ..registry.git import git, has_commit
 from ..registry.settings import PROJECT
 from ..registry.versions import FITTED, REFIT, Version, get_version, refit_name, run_artifacts
 from ..training import artifact
+from ..training.workspace import Workspace
 from .stages import checked_out, leaves
 
 ENTRIES = {  # a file that tells a project's release and level, and the command that runs all stages there
@@ -55,10 +56,20 @@ def restore(model: str, number: str, target: Path | None = None) -> tuple[Path, 
         for name, place in provenance.LOCKS.items():
             if (files / name).exists():
                 shutil.copy(files / name, project / place)
+        put_aside(project, files, model)
         fetch_data(project, json.loads(version.tags["data"]), f"the data of version {number}")
         run_stages(project, version, model)
         changed = differences(files / "metrics.json", project / "artifacts" / model, version)
         return folder, [*changed, *refit_differences(project, files, version, model)]
+
+
+def put_aside(project: Path, files: Path, model: str) -> None:
+    """Put the list of rows that were not learned from in place, or none where none was kept."""
+    place = project / Workspace(model).set_aside.relative_to(ROOT)
+    place.unlink(missing_ok=True)
+    if (kept := files / place.name).exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(kept, place)
 
 
 def check_out(folder: Path, version: Version, patch: Path, *, replace: bool) -> Path:
@@ -135,6 +146,7 @@ def refit_differences(project: Path, files: Path, version: Version, model: str) 
             write_lock({name: {"sha256": digest} for name, digest in data.items()}, project)
             if (tracked := files / refit_name(wanted) / "raw.dvc").exists():
                 shutil.copy(tracked, project / "data" / "raw.dvc")
+            put_aside(project, files / refit_name(wanted), model)
             fetch_data(project, data, f"the newest data that version {version.number} knows")
         run_stages(project, version, model, stage)
         found = artifact.signature(project / "artifacts" / model / "refit").sha256

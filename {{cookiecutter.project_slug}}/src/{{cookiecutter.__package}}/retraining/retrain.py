@@ -94,7 +94,8 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
     version, fresh = versions.record_version(model, read_scores(model), made_of)
     profiles.keep_profile(model, version)
     if fresh:
-        versions.set_tags(model.name, version, {"why": reason})
+        count = json.loads(model.files.table_facts.read_text(encoding="utf-8")).get("set_aside", 0)
+        versions.set_tags(model.name, version, {"why": reason} | ({"set_aside": f"{count:,}"} if count else {}))
     if versions.champion(model.name) == version:  # promoted by a retrain that was then killed, or by hand
         deployments.promote(model.name, version, reason)
         if "verdict" not in versions.get_version(model.name, version).tags:  # recorded by `train`
@@ -169,9 +170,9 @@ def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: 
         made_of = provenance.current(name, model.preparation)
         limits(model)  # refused before anything is trained
         if stale:
-            from .quality import check_new_rows
+            from .sift import sift
 
-            check_new_rows(model)
+            stale = stale | {"split"} if sift(model) else stale
         stages.recompute(model, stale, repo)
         outcome = _updated(model, settle(model, made_of, reason, unattended))
         if outcome.state != "waiting":

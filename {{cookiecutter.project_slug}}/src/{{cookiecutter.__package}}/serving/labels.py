@@ -14,7 +14,8 @@ from sqlalchemy.engine import Engine
 
 from .. import BadRows, Refused, first_line, now
 from ..datasets import columns
-from .log_store import KEYS, LABELS, REQUESTS, first_id, key_text, micros_of, request_of
+from ..datasets.table import key_text
+from .log_store import KEYS, LABELS, REQUESTS, first_id, micros_of, request_of
 
 CHUNK = 500  # labels written at a time
 INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

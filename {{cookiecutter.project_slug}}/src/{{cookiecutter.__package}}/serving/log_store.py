@@ -4,7 +4,6 @@ A request of many rows is one line, since a line for each row would cost the ser
 """
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +33,6 @@ from .settings import NO_LOG, Settings
 
 CHUNK = 5_000  # lines that one statement deletes
 READ = 500  # requests read at a time
-MIDNIGHT = re.compile(r"[T ]00:00:00(\.0+)?(Z|\+00:00)?$")
 
 TABLES = MetaData()
 REQUESTS = Table(
@@ -109,14 +107,6 @@ def first_id(micros: int) -> str:
     return f"{max(micros, 0):013x}"
 
 
-def key_text(values: list[Any]) -> str | None:
-    """Return a key as one text, however its parts were written; None if a part is missing."""
-    if not values or any(value is None or value != value for value in values):
-        return None
-    parts = [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
-    return " | ".join(MIDNIGHT.sub("", part) for part in parts)
-
-
 def request_of(prediction_id: str) -> tuple[str, int]:
     """Return the request that a row's id is of, and its place there; an id of another form is of no request."""
     request, _, place = prediction_id.rpartition("-")
@@ -145,6 +135,13 @@ def read_rows(engine: Engine, model: str, since: int, until: int) -> Iterator[li
             labels = dict(connection.execute(within).tuples().all())
             yield [each for request in requests for each in _rows_of(request, labels)]
             lowest = last
+
+
+def read_keys(engine: Engine, model: str, since: int, until: int) -> list[str]:
+    """Return the keys of the rows of a model that were answered in a time, of those that were sent with their key."""
+    own = [KEYS.c.model == model, KEYS.c.prediction_id >= first_id(since), KEYS.c.prediction_id < first_id(until)]
+    with engine.connect() as connection:
+        return list(connection.scalars(select(KEYS.c.entity_key).where(*own)))
 
 
 def _rows_of(request: Any, labels: dict[str, str]) -> Iterator[Logged]:

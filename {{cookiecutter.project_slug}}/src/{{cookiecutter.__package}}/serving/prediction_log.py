@@ -22,7 +22,8 @@ from sqlalchemy import insert
 from sqlalchemy.engine import Engine
 
 from .. import first_line, from_environment, now
-from .log_store import KEYS, REQUESTS, delete_before, key_text, micros_of, open_log, row_id
+from ..datasets.table import key_text
+from .log_store import KEYS, REQUESTS, delete_before, micros_of, open_log, row_id
 from .settings import NO_LOG, Settings
 
 if TYPE_CHECKING:

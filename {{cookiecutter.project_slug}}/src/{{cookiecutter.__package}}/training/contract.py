@@ -13,6 +13,7 @@ from ..data import TABLES
 from ..datasets import columns
 from ..datasets.columns import Input
 from ..datasets.table import Table
+from . import aside
 from .modules import PACKAGE, load_module, optional
 from .params import model_blocks, module_name
 from .workspace import Workspace
@@ -54,6 +55,10 @@ class Model:
     def files(self) -> Workspace:
         """Where its files are."""
         return Workspace(self.name)
+
+    def rows(self) -> pd.DataFrame:
+        """Return all good rows of its table, in order, but those that are set aside."""
+        return aside.left(self.table, self.table.rows(), self.files.set_aside)
 
     def prediction_requests(self, rows: pd.DataFrame, held: pd.Series) -> pd.DataFrame:
         """Return the held-out rows, as the model would have been asked for them."""

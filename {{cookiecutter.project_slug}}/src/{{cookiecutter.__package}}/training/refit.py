@@ -30,7 +30,7 @@ def refit(model: Model) -> None:
     Raises:
         Refused: The rows have changed since they were split, or the refit is not close to the scored model.
     """
-    rows = model.table.rows()
+    rows = model.rows()
     if content_hash(rows) != json.loads(model.files.table_facts.read_text(encoding="utf-8"))["sha256"]:
         raise Refused(f"the rows of {model.table.name} have changed since {model.name} was trained: train it again")
     train.fit_rows(model, rows, model.files.refit)
@@ -41,7 +41,7 @@ def update(model: Model) -> None:
     """Bring the refit, or the scored model where there is none, up to date with all rows as they are now."""
     files, module = model.files, model.module
     folder = files.refit if files.refit.exists() else files.model
-    estimator = optional(module, "update")(artifact.load(folder, module.TRUSTED), model.table.rows(), model.table)
+    estimator = optional(module, "update")(artifact.load(folder, module.TRUSTED), model.rows(), model.table)
     save_update(artifact.signature(folder), module, estimator, files.refit, module.TRUSTED)
 
 

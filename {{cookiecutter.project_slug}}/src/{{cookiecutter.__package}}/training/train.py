@@ -14,7 +14,7 @@ from ..datasets import columns
 from ..datasets.catalog import content_hash
 from ..datasets.table import is_holdout, key_hashes, prepared
 from ..features.progress import watched
-from . import artifact
+from . import artifact, aside
 from .contract import Model
 from .copies import copied_rows
 from .modules import responses
@@ -30,7 +30,8 @@ def split(model: Model) -> None:
 
     Held-out rows that are copies of training rows are in neither.
     """
-    rows, files = model.table.rows(), model.files
+    every, files = model.table.rows(), model.files
+    rows = aside.left(model.table, every, files.set_aside)
     held = is_holdout(model.table, rows)
     copies = copied_rows(model.table, rows, held)
     files.rows.mkdir(parents=True, exist_ok=True)
@@ -49,6 +50,7 @@ def split(model: Model) -> None:
         "module": sha256(code).hexdigest(),
         "nullable": [name for name in model.table.features if model.table.schema.columns[name].nullable],
         "copies": int(copies.sum()),
+        "set_aside": len(every) - len(rows),
     }
     files.table_facts.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Where training keeps its files: every path below artifacts/ and reports/, and the lock on them."""
+"""Where training keeps its files: every path that belongs to one model, and the lock on them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +78,16 @@ class Workspace:
     def verdict(self) -> Path:
         """The gate's verdict on the model."""
         return self.folder / "verdict.json"
+
+    @property
+    def set_aside(self) -> Path:
+        """The list of rows that are not learned from; not below artifacts/, which can be made again."""
+        return ROOT / "data" / "quarantine" / "models" / f"{self.name}.csv"
+
+    @property
+    def sifted(self) -> Path:
+        """The sorted hashes of the keys of rows that a retrain found to be like those before."""
+        return self.folder / "sifted.npy"
 
     @property
     def settled(self) -> Path:
