@@ -14,6 +14,7 @@ package = import_module(PACKAGE)
 canary = import_module(f"{PACKAGE}.serving.canary")
 last_served = import_module(f"{PACKAGE}.registry.last_served")
 served_models = import_module(f"{PACKAGE}.serving.served_models")
+served_version = import_module(f"{PACKAGE}.serving.served_version")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
 
@@ -27,12 +28,12 @@ def models(model):
 
 
 def predicting(served, predict):
-    """Return the version as it would be if its module predicted by this function of the model and the rows."""
+    """Return the version as it would be served if its module predicted by this function of the model and the rows."""
     module = ModuleType("changed")
     module.__dict__.update(vars(served.version.module))
     module.predict = predict
     module.prediction_responses = None
-    return replace(served, version=replace(served.version, module=module))
+    return served_version.ServedVersion(replace(served.version, module=module))
 
 
 def slow(estimator, rows):

@@ -97,14 +97,30 @@ def is_closed(connection):
 def test_bytes_are_counted_whatever_the_headers_say(trained, path, body, monkeypatch):
     monkeypatch.setattr(protection, "MAX_BYTES", 100_000)
     with serving() as port, connected(port) as connection:
-        connection.sendall(head(path, "Content-Length: 5", "Transfer-Encoding: chunked"))
+        connection.sendall(head(path, "Transfer-Encoding: chunked"))
         for _ in range(2):
             connection.sendall(chunk(b"[" * 60_000))
         connection.sendall(chunk(b""))
         assert " 413 " in answered(connection)
     with serving() as port, connected(port) as connection:
+        connection.sendall(head(path, "Content-Length: 5", "Transfer-Encoding: chunked"))
+        assert " 400 " in answered(connection)
+    with serving() as port, connected(port) as connection:
         connection.sendall(head(path, "Transfer-Encoding: chunked") + chunk(body[:9]) + chunk(body[9:]) + chunk(b""))
         assert " 200 " in answered(connection)
+
+
+def test_a_head_without_an_end_is_refused(trained, path):
+    with serving() as port, connected(port) as connection:
+        connection.sendall(head(path)[:-2])
+        for _ in range(200):
+            try:
+                connection.sendall(b"X-Long: " + b"x" * 990 + b"\r\n")
+            except OSError:
+                break
+        answer = answered(connection)
+    assert " 400 " in answer
+    assert "too long" in answer
 
 
 def test_a_request_that_does_not_arrive_is_given_up(trained, path, monkeypatch):

@@ -3,17 +3,24 @@
 import asyncio
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
 arrays = import_module(f"{PACKAGE}.serving.arrays")
 batching = import_module(f"{PACKAGE}.serving.batching")
 columns = import_module(f"{PACKAGE}.datasets.columns")
+encodings = import_module(f"{PACKAGE}.serving.encodings")
 loading = import_module(f"{PACKAGE}.registry.loading")
 plain_rows = import_module(f"{PACKAGE}.serving.plain_rows")
 served_version = import_module(f"{PACKAGE}.serving.served_version")
@@ -44,18 +51,25 @@ def same(found, wanted):
 
 
 def test_held_out_rows_are_answered_as_in_the_ordinary_way(short, requests):
-    parts = [short.read(request) for request in requests]
-    wanted = [short.answer_alone(request) for request in requests[:20]]
+    found, wanted = short.answer_together(requests), [short.answer_alone(request) for request in requests[:20]]
 
-    assert None not in parts
-    assert same(short.answer_together(parts)[:20], wanted)
-    assert same([short.answer_together([part])[0] for part in parts[:20]], wanted)
-    assert [each.warnings for each in short.answer_together(parts)[:20]] == [each.warnings for each in wanted]
+    assert None not in found
+    assert same(found[:20], wanted)
+    assert same([short.answer_together([request])[0] for request in requests[:20]], wanted)
+    assert [each.warnings for each in found[:20]] == [each.warnings for each in wanted]
+
+
+def test_a_request_that_is_not_plain_is_left_out_of_the_call_for_the_others(short, requests):
+    [first, *_] = short.version.signature.inputs
+    found = short.answer_together([requests[0], [requests[1][0] | {first.name: ["no value"]}], requests[2]])
+
+    assert found[1] is None
+    assert same([found[0], found[2]], [short.answer_alone(requests[0]), short.answer_alone(requests[2])])
 
 
 def test_rows_become_the_frame_that_the_model_learned_from(short, requests):
     rows = [row for request in requests for row in request]
-    found = short.reader.frame(short.reader.read(rows))
+    found = short.reader.read(rows).frame()
     wanted = short.version.signature.typed(pd.DataFrame.from_records(rows))
 
     pd.testing.assert_frame_equal(found[list(wanted)], wanted)
@@ -69,20 +83,20 @@ def test_what_is_out_of_range_is_told_with_the_rows_of_its_own_request(short, re
     checked = replace(short, version=version, reader=plain_rows.Reader(inputs))
     odd = [requests[0][0], requests[0][0] | {name: 2e15}]
 
-    good, told = checked.answer_together([checked.read(requests[0]), checked.read(odd)])
+    good, told = checked.answer_together([requests[0], odd])
     assert good.warnings == []
     assert told.warnings == checked.answer_alone(odd).warnings
     assert "(rows from 0: 1)" in told.warnings[0]
     refusing = replace(checked, version=replace(version, signature=replace(version.signature, out_of_range="refuse")))
-    assert refusing.read(odd) is None
+    assert refusing.answer_together([odd]) == [None]
 
 
 def test_a_short_way_that_answers_otherwise_is_not_taken(short, monkeypatch):
-    if not isinstance(short.estimator, arrays.ArrayPipeline):
+    if short.model != "arrays":
         pytest.skip("its model is asked as it is")
-    for name in ("predict", "predict_proba"):
+    for name in ("predict", "predict_proba", "records"):
         exact = getattr(arrays.ArrayPipeline, name)
-        monkeypatch.setattr(arrays.ArrayPipeline, name, lambda self, rows, exact=exact: exact(self, rows)[::-1])
+        monkeypatch.setattr(arrays.ArrayPipeline, name, lambda self, *rows, exact=exact: exact(self, *rows)[::-1])
 
     assert served_version.served(short.version).ways == {"rows": "arrays", "model": "as fitted"}
     monkeypatch.setattr(plain_rows.Reader, "_numbers", lambda *_: 1 / 0)
@@ -104,22 +118,58 @@ def test_trees_that_are_joined_predict_as_they_do_apart(classes):
     np.testing.assert_allclose(arrays._boosted(model)(features[:1]), wanted[:1], rtol=1e-12)
 
 
-class Recorder:
-    """Stand in for a version: note the calls, and refuse a request of the row `bad`."""
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_a_forest_predicts_by_the_trees_of_boosting(classes, monkeypatch):
+    random = np.random.default_rng(0)
+    features = np.where(random.random((300, 4)) < 0.1, np.nan, random.normal(size=(300, 4)))
+    kind = ExtraTreesClassifier if classes else ExtraTreesRegressor
+    truth = random.integers(0, classes, 300) if classes else np.nan_to_num(features[:, 1])
+    model = kind(n_estimators=7, min_samples_leaf=3, random_state=0).fit(features, truth)
+    wanted = model.predict_proba(features) if classes else model.predict(features)
 
-    is_quick = False
+    np.testing.assert_allclose(arrays._forest(model)(features), wanted, rtol=1e-12)
+    monkeypatch.setattr(arrays, "COPIED", 0)
+    np.testing.assert_allclose(arrays._forest(model)(features), wanted, rtol=1e-12)
+
+
+def test_columns_of_all_kinds_are_encoded_as_scikit_learn_does():
+    tabular = pytest.importorskip(f"{PACKAGE}.features.tabular")
+    random, size = np.random.default_rng(0), 60
+    rows = [
+        {
+            "number": float(random.normal()),
+            "flag": bool(random.random() < 0.5),
+            "town": f"town {random.integers(40)}",
+            "kind": "abc"[random.integers(3)],
+            "first": f"20{random.integers(10, 30)}-0{random.integers(1, 10)}-1{random.integers(10)}T23:59:59.5",
+            "last": f"2031-1{random.integers(3)}-2{random.integers(9)}",
+        }
+        for _ in range(size)
+    ]
+    missing = [{name: value if random.random() < 0.8 else None for name, value in row.items()} for row in rows]
+    kinds = {"number": "number", "flag": "boolean", "town": "text", "kind": "text", "first": "date", "last": "date"}
+    reader = plain_rows.Reader([columns.Input(name, kind, True) for name, kind in kinds.items()])
+    table, target = SimpleNamespace(name="t", features=[*kinds]), np.arange(size) % 2
+    fitted = tabular.encoder(reader.read(rows).frame(), table, "binary").fit(reader.read(rows).frame(), target)
+
+    for each in (rows, missing, missing[:1]):
+        read = reader.read(each)
+        wanted = fitted.transform(read.frame())
+        np.testing.assert_allclose(encodings.encoding(fitted)(read), wanted, rtol=1e-12)
+        np.testing.assert_allclose(encodings.encoding(fitted)(encodings.FrameColumns(read.frame())), wanted, rtol=1e-12)
+
+
+class Recorder:
+    """Stand in for a version: note the calls, and refuse a request with a row below 0."""
+
+    is_quick, reader = False, True
 
     def __init__(self):
         self.calls = []
 
-    def read(self, records):
-        return plain_rows.Columns(pd.DataFrame(records).to_numpy(), [], True)
-
-    def answer_together(self, parts):
-        self.calls.append(len(parts))
-        if any((part.numbers < 0).any() for part in parts):
-            raise package.BadRows("below 0")
-        return [served_version.Answer(part.numbers.tolist(), []) for part in parts]
+    def answer_together(self, requests):
+        self.calls.append(len(requests))
+        return [self.answer_alone(records) for records in requests]
 
     def answer_alone(self, records):
         if records[0]["x"] < 0:

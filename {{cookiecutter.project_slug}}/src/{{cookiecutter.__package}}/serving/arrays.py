@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit, softmax
-from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -18,18 +17,21 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import StandardScaler
 
 from ..registry.settings import PROJECT
+from .encodings import FrameColumns, encoding
+from .plain_rows import Columns
 
 COPIED = 1_000_000  # numbers up to which rows are copied for each tree
+BLEND = f"{PROJECT}.features.blend.Blend"
+
 Arrays = Callable[[np.ndarray], np.ndarray]  # of encoded features, (rows, features)
-Encoding = Callable[[pd.DataFrame], np.ndarray]
-BLEND, FLOATS, WORDS = ((f"{PROJECT}.features.{place}") for place in ("blend.Blend", "tabular.floats", "tabular.words"))
 
 
 class ArrayPipeline:
@@ -38,7 +40,7 @@ class ArrayPipeline:
     def __init__(self, pipeline: Pipeline) -> None:
         """Raise ValueError, or whatever a strange pipeline leads to, if there is no such way for it."""
         [(_, encoder), (_, last)] = pipeline.steps
-        self._pipeline, self._encode = pipeline, _encoder(encoder)
+        self._pipeline, self._encode = pipeline, encoding(encoder)
         self._classifies = getattr(last, "classes_", None) is not None
         self._call = _call(last, "predict_proba" if self._classifies else "predict")
 
@@ -48,73 +50,36 @@ class ArrayPipeline:
 
     def predict(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the predicted numbers or classes, `(rows,)`."""
-        return self._pipeline.predict(rows) if self._classifies else self._call(self._encode(rows))
+        return self._pipeline.predict(rows) if self._classifies else self._call(self._encode(FrameColumns(rows)))
 
     def predict_proba(self, rows: pd.DataFrame) -> np.ndarray:
         """Return the probability of each class, `(rows, classes)`."""
-        return self._call(self._encode(rows)) if self._classifies else self._pipeline.predict_proba(rows)
+        return self._call(self._encode(FrameColumns(rows))) if self._classifies else self._pipeline.predict_proba(rows)
 
+    def records(self, rows: Columns, names: list[str]) -> list[dict[str, Any]]:
+        """Return the answers without a frame: the number, or the most probable class and all probabilities.
 
-def _encoder(encoder: ColumnTransformer) -> Encoding:
-    """Return what encodes rows as a fitted ColumnTransformer does, whose parts are all dense."""
-    parts = []
-    for name, step, columns in encoder.transformers_:
-        if not isinstance(columns, list) or (isinstance(step, str) and step != "drop"):
-            raise ValueError(f"no arrays for {name}")
-        if columns and step != "drop":
-            parts.append(_part(step, columns))
-    return lambda rows: np.hstack([part(rows) for part in parts])
+        Args:
+            rows: The rows.
+            names: Of what an answer holds, in this order.
 
-
-def _part(step: Any, columns: list[str]) -> Encoding:
-    """Return what encodes these columns as a fitted step does."""
-    if _function(step) == FLOATS:
-        return lambda rows: _floats(rows, columns, step)
-    if isinstance(step, Pipeline) and len(step.steps) == 2 and _function(step.steps[0][1]) == WORDS:
-        codes = _codes(step.steps[1][1])
-        if codes is not None:
-            return lambda rows: _coded(rows, columns, codes, step)
-    return lambda rows: np.asarray(step.transform(rows[columns]))
-
-
-def _floats(rows: pd.DataFrame, columns: list[str], step: Any) -> np.ndarray:
-    """Return columns of floats as they are, NaN instead of infinite ones; others as the step makes them."""
-    numbers = rows if list(rows) == columns else rows[columns]
-    found = numbers.to_numpy()
-    if found.dtype != float:
-        return step.transform(numbers)
-    return found if np.isfinite(found).all() else np.where(np.isfinite(found), found, np.nan)
-
-
-def _codes(step: Any) -> list[tuple[dict[str, np.ndarray], np.ndarray]] | None:
-    """Return for each column the code of every known text, `(features,)`, and that of any other; None if unknown."""
-    if type(step) is OneHotEncoder and step.drop is None and not step._infrequent_enabled:
-        lines = [np.eye(len(known)) for known in step.categories_]
-        others = [np.zeros(len(known)) for known in step.categories_]
-    elif type(step) is TargetEncoder:
-        count = len(step.encodings_) // len(step.categories_)  # of numbers a column becomes
-        lines = [np.array(step.encodings_[i * count : (i + 1) * count]).T for i in range(len(step.categories_))]
-        others = [np.broadcast_to(step.target_mean_, count)] * len(lines)
-    else:
-        return None
-    known = [dict(zip(texts, line, strict=True)) for texts, line in zip(step.categories_, lines, strict=True)]
-    return [*zip(known, others, strict=True)]
-
-
-def _coded(rows: pd.DataFrame, columns: list[str], codes: list[Any], step: Any) -> np.ndarray:
-    """Return the codes of columns of texts; of others as the step makes them."""
-    found = []
-    for name, (known, other) in zip(columns, codes, strict=True):
-        if not isinstance(rows[name].dtype, pd.StringDtype):
-            return step.transform(rows[columns])
-        texts = rows[name].to_numpy(object)
-        found.append(np.array([known.get(text if isinstance(text, str) else "", other) for text in texts]))
-    return np.hstack(found)
+        Raises:
+            ValueError: An answer is not finite, or holds more or less than these names.
+        """
+        found = self._call(self._encode(rows))
+        if not np.isfinite(found).all():
+            raise ValueError("an answer is not finite")
+        columns = found.reshape(len(rows), -1).T.tolist()
+        if self._classifies:
+            columns = [self._pipeline.classes_[found.argmax(axis=1)].tolist(), *columns]
+        if len(columns) != len(names):
+            raise ValueError(f"{len(columns)} columns of answers, but {len(names)} names")
+        return [dict(zip(names, line, strict=True)) for line in zip(*columns, strict=True)]
 
 
 def _call(estimator: Any, name: str) -> Arrays:
     """Return what predicts as the fitted estimator's method of this name."""
-    if _place(type(estimator)) == BLEND:
+    if f"{type(estimator).__module__}.{type(estimator).__qualname__}" == BLEND:
         return _blend(estimator, name)
     kinds = {
         (DummyClassifier, "predict_proba"): _frequencies,
@@ -181,7 +146,7 @@ def _boosted(model: Any) -> Arrays:
     joined = _joined(trees, model.n_features_in_)
 
     def outputs(encoded: np.ndarray) -> np.ndarray:
-        if joined and len(encoded) * len(trees) * encoded.shape[1] <= COPIED:
+        if joined and _is_small(len(trees), encoded):
             found = joined.predict(_for_each(len(trees), encoded), *categories, 1)
         else:
             found = np.column_stack([tree.predict(encoded, *categories, 1) for tree in trees])
@@ -219,6 +184,11 @@ def _joined(trees: list[Any], features: int) -> TreePredictor | None:
     return TreePredictor(np.concatenate([ways, *parts]), *[np.zeros((0, 8), np.uint32)] * 2)
 
 
+def _is_small(count: int, encoded: np.ndarray) -> bool:
+    """Return whether the rows are few enough to be copied for each of so many trees."""
+    return encoded.size * count <= COPIED
+
+
 def _for_each(count: int, encoded: np.ndarray) -> np.ndarray:
     """Return every row once for each of so many trees, with the tree's number: `(rows * trees, features + 1)`."""
     rows, features = encoded.shape
@@ -228,15 +198,33 @@ def _for_each(count: int, encoded: np.ndarray) -> np.ndarray:
 
 
 def _forest(model: Any) -> Arrays:
-    """Return the mean of the trees."""
+    """Return the mean of the trees, by the compiled trees of boosting: a walk leads to the number of a leaf."""
     trees = [tree.tree_ for tree in model.estimators_]
     width = len(model.classes_) if isinstance(model, ExtraTreesClassifier) else 1
+    values = np.concatenate([tree.value.reshape(tree.node_count, -1)[:, :width] for tree in trees])  # (nodes, outputs)
+    starts = np.cumsum([0, *(tree.node_count for tree in trees)])
+    walks = [_walk(tree, start) for tree, start in zip(trees, starts[:-1], strict=True)]
+    joined, known = _joined(walks, model.n_features_in_), (np.zeros((0, 8), np.uint32), np.zeros(0, np.uint32))
 
     def mean(encoded: np.ndarray) -> np.ndarray:
-        single = np.ascontiguousarray(encoded, np.float32)
-        return sum(tree.predict(single).reshape(len(single), -1)[:, :width] for tree in trees) / len(trees)
+        single = encoded.astype(np.float32).astype(float)  # as scikit-learn's own trees see them
+        if joined and _is_small(len(trees), single):
+            leaves = joined.predict(_for_each(len(trees), single), *known, 1).reshape(len(single), -1)
+        else:
+            leaves = np.column_stack([walk.predict(single, *known, 1) for walk in walks])
+        return values[leaves.astype(int)].mean(axis=1)  # (rows, outputs)
 
     return mean if width > 1 else lambda encoded: mean(encoded)[:, 0]
+
+
+def _walk(tree: Any, start: int) -> TreePredictor:
+    """Return a tree whose leaves have as values their numbers, counted from `start`."""
+    nodes = np.zeros(tree.node_count, PREDICTOR_RECORD_DTYPE)
+    nodes["feature_idx"], nodes["num_threshold"] = np.maximum(tree.feature, 0), tree.threshold
+    nodes["left"], nodes["right"] = np.maximum(tree.children_left, 0), np.maximum(tree.children_right, 0)
+    nodes["missing_go_to_left"], nodes["is_leaf"] = tree.missing_go_to_left, tree.children_left < 0
+    nodes["value"] = np.arange(start, start + tree.node_count)
+    return TreePredictor(nodes, *[np.zeros((0, 8), np.uint32)] * 2)
 
 
 def _chances(outputs: np.ndarray) -> np.ndarray:
@@ -245,11 +233,3 @@ def _chances(outputs: np.ndarray) -> np.ndarray:
         return softmax(outputs, axis=1)
     second = expit(outputs)
     return np.hstack([1 - second, second])
-
-
-def _function(step: Any) -> str:
-    return _place(step.func) if type(step) is FunctionTransformer else ""
-
-
-def _place(named: Any) -> str:
-    return f"{named.__module__}.{named.__qualname__}"

@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from threadpoolctl import threadpool_limits
 
-from .plain_rows import Columns
 from .served_version import QUICK_ROWS, Answer, Records, ServedVersion
 
 LARGE = 500  # rows from which on a request is answered by itself, so that small ones do not wait for it
 MOST = 2000  # rows in a call
 
-Waiting = tuple[ServedVersion, Columns, asyncio.Future]
+Waiting = tuple[ServedVersion, Records, asyncio.Future]
 
 
 class Answers:
@@ -31,15 +30,16 @@ class Answers:
     async def answer(self, served: ServedVersion, records: Records) -> Answer:
         """Return the answer to a request; raise BadRows, or whatever else the model raises for it."""
         loop = asyncio.get_running_loop()
-        rows = served.read(records) if len(records) < LARGE else None
-        if rows is not None and (found := await self._answer_together(loop, served, rows)):
+        if served.reader and len(records) < LARGE and (found := await self._answer_together(loop, served, records)):
             return found
         return await loop.run_in_executor(self._alone, served.answer_alone, records)
 
-    def _answer_together(self, loop: asyncio.AbstractEventLoop, served: ServedVersion, rows: Columns) -> asyncio.Future:
-        """Let the next call answer these rows too; its answer is None if the call fails."""
+    def _answer_together(
+        self, loop: asyncio.AbstractEventLoop, served: ServedVersion, records: Records
+    ) -> asyncio.Future:
+        """Let the next call answer these rows too; its answer is None if they have to be answered alone."""
         future = loop.create_future()
-        self._waiting.append((served, rows, future))
+        self._waiting.append((served, records, future))
         if not self._working:
             self._working = True
             loop.call_soon(self._start, loop)  # after what else has arrived by now was taken in
@@ -50,12 +50,12 @@ class Answers:
         served, batch, count = self._waiting[0][0], [], 0
         while self._waiting and self._waiting[0][0] is served and (not batch or count < MOST):
             batch.append(self._waiting.popleft())
-            count += len(batch[-1][1].numbers)
-        parts = [rows for _, rows, _ in batch]
+            count += len(batch[-1][1])
+        requests = [records for _, records, _ in batch]
         if served.is_quick and count <= QUICK_ROWS:
-            self._finish(loop, batch, _answers(served, parts))
+            self._finish(loop, batch, _answers(served, requests))
             return
-        call = self._together.submit(_answers, served, parts)
+        call = self._together.submit(_answers, served, requests)
         call.add_done_callback(lambda call: loop.call_soon_threadsafe(self._finish, loop, batch, call.result()))
 
     def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[Waiting], answers: list[Answer | None]) -> None:
@@ -68,9 +68,9 @@ class Answers:
                 future.set_result(answer)
 
 
-def _answers(served: ServedVersion, parts: list[Columns]) -> list[Answer | None]:
+def _answers(served: ServedVersion, requests: list[Records]) -> list[Answer | None]:
     """Return the answers to several requests; None for each if one of them fails: asked alone, it says why."""
     try:
-        return served.answer_together(parts)
+        return served.answer_together(requests)
     except Exception:
-        return [None] * len(parts)
+        return [None] * len(requests)

@@ -40,12 +40,7 @@ def try_out(new: ServedVersion, old: ServedVersion, requests: list[Records]) -> 
 def _answered(version: ServedVersion, records: Records, may_refuse: bool) -> Records:
     """Return the predictions for a request."""
     try:
-        rows = version.read(records)
-        return (
-            version.answer_alone(records).predictions
-            if rows is None
-            else version.answer_together([rows])[0].predictions
-        )
+        return version.answer(records).predictions
     except Exception as error:
         if may_refuse and isinstance(error, BadRows):
             return []

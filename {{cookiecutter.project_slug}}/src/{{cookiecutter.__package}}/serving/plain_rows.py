@@ -6,7 +6,6 @@ would have accepted too.
 
 import re
 from dataclasses import dataclass
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -30,25 +29,56 @@ DTYPES = {"text": "str", "boolean": "boolean", "date": "datetime64[us]"}
 
 @dataclass(frozen=True)
 class Columns:
-    """The rows of one request, or of several.
+    """Rows by column.
 
     Attributes:
-        numbers: The columns of numbers, `(rows, numbers)`, NaN where missing.
-        others: The values of each other column, `(rows,)`, None where missing.
+        names: Of the columns of numbers.
+        numbers: Their values, `(rows, numbers)`, NaN where missing.
+        others: The values of each other column by its name, `(rows,)`, None where missing.
+        kinds: The kind of each other column.
         in_range: Whether no check of the schema is broken for sure.
     """
 
+    names: list[str]
     numbers: np.ndarray
-    others: list[list[Any]]
-    in_range: bool
+    others: dict[str, list[Any]]
+    kinds: dict[str, str]
+    in_range: bool = True
 
-    @classmethod
-    def of(cls, parts: "list[Columns]") -> "Columns":
-        """Return the rows of all parts."""
-        if len(parts) == 1:
-            return parts[0]
-        others = [[*chain(*lists)] for lists in zip(*(part.others for part in parts), strict=True)]
-        return cls(np.concatenate([part.numbers for part in parts]), others, all(part.in_range for part in parts))
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.numbers)
+
+    def floats(self, names: list[str]) -> np.ndarray:
+        """Return numbers and booleans, `(rows, names)`; raise KeyError for any other column."""
+        if names == self.names:
+            return self.numbers
+        return np.column_stack([self._floats(name) for name in names])
+
+    def texts(self, name: str) -> list[str | None]:
+        """Return a column of texts; raise KeyError for any other."""
+        return self._others(name, "text")
+
+    def dates(self, name: str) -> np.ndarray:
+        """Return a column of dates, `(rows,)`, NaT where missing; raise KeyError for any other."""
+        return np.array(self._others(name, "date"), "datetime64[us]")
+
+    def frame(self, names: list[str] | None = None) -> pd.DataFrame:
+        """Return these columns, or all with the numbers first, as `Signature.typed` does."""
+        found = pd.DataFrame(self.numbers, columns=self.names)
+        for name, values in self.others.items():
+            found[name] = pd.array(values, dtype=DTYPES[self.kinds[name]])
+        return found if names is None else found[names]
+
+    def _floats(self, name: str) -> np.ndarray:
+        if name in self.kinds:
+            return np.array(self._others(name, "boolean"), float)
+        return self.numbers[:, self.names.index(name)]
+
+    def _others(self, name: str, kind: str) -> list[Any]:
+        if self.kinds.get(name) != kind:
+            raise KeyError(name)
+        return self.others[name]
 
 
 class Reader:
@@ -61,27 +91,22 @@ class Reader:
         if unknown := {column.kind for column in self.others} - {*KINDS}:
             raise ValueError(f"an input is a {min(unknown)}")
         self.names = [column.name for column in self.numbers]
+        self.kinds = {column.name: column.kind for column in self.others}
         self.nullable = np.array([column.nullable for column in self.numbers], bool)
         self.least, self.greatest = np.array([_bounds(column) for column in self.numbers]).reshape(-1, 2).T
-        self.listed = [_listed(column) for column in self.others]
+        listed = {column.name: _listed(column) for column in self.others}
+        self.listed = {name: allowed for name, allowed in listed.items() if allowed is not None}
 
     def read(self, records: list[dict[str, Any]]) -> Columns | None:
         """Return the rows, if all of their values are plain and of the right kind; else None."""
         try:
             numbers = self._numbers(records)
-            others = [self._values(column, records) for column in self.others]
+            others = {column.name: self._values(column, records) for column in self.others}
         except (KeyError, ValueError, OverflowError):
             return None
         good = (np.isnan(numbers) | ((numbers >= self.least) & (numbers <= self.greatest))).all()
-        listed = all(each is None or each.issuperset(found) for each, found in zip(self.listed, others, strict=True))
-        return Columns(numbers, others, bool(good) and listed)
-
-    def frame(self, rows: Columns) -> pd.DataFrame:
-        """Return the rows as `Signature.typed` does, with the numbers first."""
-        frame = pd.DataFrame(rows.numbers, columns=self.names)
-        for column, values in zip(self.others, rows.others, strict=True):
-            frame[column.name] = pd.array(values, dtype=DTYPES[column.kind])
-        return frame
+        listed = all(each.issuperset(others[name]) for name, each in self.listed.items())
+        return Columns(self.names, numbers, others, self.kinds, bool(good) and listed)
 
     def _numbers(self, records: list[dict[str, Any]]) -> np.ndarray:
         """Return the numbers, `(rows, numbers)`; raise KeyError or ValueError unless all are plain."""

@@ -3,7 +3,10 @@
 import logging
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate, chain, compress, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +26,7 @@ PROBES = 200  # rows on which both ways must give the same answers, made of the 
 QUICK, QUICK_ROWS = 0.01, 64  # seconds, and rows, of a call that the service's own loop may wait for
 
 Records = list[dict[str, Any]]
+Ask = Callable[[Columns], Records]
 
 
 class Answer(NamedTuple):
@@ -34,18 +38,20 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """A version, and the short ways that it can be asked by.
+    """A version, and the short way that it can be asked by.
 
     Attributes:
         version: The version, which can always be asked in the ordinary way.
         reader: Reads plain rows without pandas; None if an input needs the ordinary way.
-        estimator: What predicts these rows: the fitted model, or its array operations.
+        ask: Returns an answer to each of these rows; None if there is no short way.
+        model: How `ask` comes by them, for /version.
         is_quick: Whether QUICK_ROWS of them take so little time that no thread is worth it.
     """
 
     version: LoadedVersion
     reader: Reader | None = None
-    estimator: Any = None
+    ask: Ask | None = None
+    model: str = "as fitted"
     is_quick: bool = False
 
     @property
@@ -56,32 +62,40 @@ class ServedVersion:
     @property
     def ways(self) -> dict[str, str]:
         """How its rows are read, and how its model is asked."""
-        rows = "arrays" if self.reader else "frames"
-        return {"rows": rows, "model": "arrays" if isinstance(self.estimator, ArrayPipeline) else "as fitted"}
+        return {"rows": "arrays" if self.reader else "frames", "model": self.model}
 
-    def read(self, records: Records) -> Columns | None:
-        """Return the rows of a request that can be answered with others; None if it has to be answered alone."""
-        rows = self.reader.read(records) if self.reader else None
-        warns = self.version.signature.out_of_range == "warn"
-        return rows if rows and (rows.in_range or warns) else None
-
-    def answer_together(self, parts: list[Columns]) -> list[Answer]:
-        """Return the answers to several requests, by one call of the model."""
-        rows, module = self.reader.frame(Columns.of(parts)), self.version.module
-        own = optional(module, "prediction_responses")
-        found = own(self.estimator, rows) if own else plain_records(module.predict(self.estimator, rows))
-        ends = np.cumsum([len(part.numbers) for part in parts])
-        if len(found) != ends[-1]:
-            raise ValueError(f"{ends[-1]} rows have {len(found)} answers")
-        places = zip([0, *ends[:-1]], ends, parts, strict=True)
-        return [Answer(found[start:end], self._warnings(part)) for start, end, part in places]
+    def answer_together(self, requests: list[Records]) -> list[Answer | None]:
+        """Return the answers to several requests, by one call of the model; None for one to be answered alone."""
+        if not (rows := self._read([*chain.from_iterable(requests)])):
+            if len(requests) == 1:
+                return [None]
+            good = [bool(self._read(records)) for records in requests]
+            found = iter(self.answer_together([*compress(requests, good)]) if any(good) else [])
+            return [next(found) if each else None for each in good]
+        answers, starts = self.ask(rows), [0, *accumulate(map(len, requests))]
+        if len(answers) != starts[-1]:
+            raise ValueError(f"{starts[-1]} rows have {len(answers)} answers")
+        warnings = [[]] * len(requests) if rows.in_range else [*map(self._warnings, requests)]
+        parts = [answers[start:end] for start, end in pairwise(starts)]
+        return [*map(Answer, parts, warnings)]
 
     def answer_alone(self, records: Records) -> Answer:
         """Return the answer of the ordinary way; raise BadRows if a row does not fit."""
         return Answer(*self.version.answered(records))
 
-    def _warnings(self, part: Columns) -> list[str]:
-        return [] if part.in_range else ranges.sentences(self.reader.frame(part), self.version.signature.inputs)
+    def answer(self, records: Records) -> Answer:
+        """Return the answer to a request, by the short way if there is one for it."""
+        found = self.answer_together([records])[0] if self.reader else None
+        return found or self.answer_alone(records)
+
+    def _read(self, records: Records) -> Columns | None:
+        """Return the rows of requests that can be answered with others; None if one has to be answered alone."""
+        rows = self.reader.read(records)
+        return rows if rows and (rows.in_range or self.version.signature.out_of_range == "warn") else None
+
+    def _warnings(self, records: Records) -> list[str]:
+        rows = self.reader.read(records)
+        return [] if rows.in_range else ranges.sentences(rows.frame(), self.version.signature.inputs)
 
 
 def served(version: LoadedVersion) -> ServedVersion:
@@ -95,14 +109,37 @@ def served(version: LoadedVersion) -> ServedVersion:
     except (BadRows, ValueError) as error:
         log.info("%s: version %s reads rows as frames: %s", version.model, version.number, first_line(error))
         return ordinary
-    for make in (ArrayPipeline, lambda estimator: estimator):
+    for model, way in WAYS:
         try:
-            found = ServedVersion(version, reader, make(version.estimator))
+            found = ServedVersion(version, reader, way(version), model)
             if _same_answers(found, rows, wanted):
                 return replace(found, is_quick=_seconds(found, rows) < QUICK)
         except Exception as error:  # whatever a model of the team's own leads to, the ordinary way is there
             log.info("%s: version %s has no shorter way: %s", version.model, version.number, first_line(error))
     return ordinary
+
+
+def _by_arrays(version: LoadedVersion) -> Ask:
+    """Return what makes the answers of the model's arrays itself, in the form that its examples have."""
+    if optional(version.module, "prediction_responses"):
+        raise ValueError("its module makes the answers")
+    names = [*version.signature.predictions[0]]
+    return partial(ArrayPipeline(version.estimator).records, names=names)
+
+
+def _by_module(version: LoadedVersion, estimator: Any) -> Ask:
+    """Return what lets the version's module make the answers, which asks this estimator with frames."""
+    own = optional(version.module, "prediction_responses")
+    if own:
+        return lambda rows: own(estimator, rows.frame())
+    return lambda rows: plain_records(version.module.predict(estimator, rows.frame()))
+
+
+WAYS: list[tuple[str, Callable[[LoadedVersion], Ask]]] = [  # the shortest first
+    ("arrays", _by_arrays),
+    ("arrays", lambda version: _by_module(version, ArrayPipeline(version.estimator))),
+    ("as fitted", lambda version: _by_module(version, version.estimator)),
+]
 
 
 def plain_records(frame: pd.DataFrame) -> Records:
@@ -146,20 +183,20 @@ def _probes(version: LoadedVersion) -> tuple[Records, Records]:
 
 def _same_answers(found: ServedVersion, rows: Records, wanted: Records) -> bool:
     """Return whether these rows are answered so, all at once and the first ones by themselves."""
-    parts = [found.reader.read([row]) for row in rows]
-    if None in parts:
-        raise ValueError(f"row {parts.index(None)} of its examples is not plain")
-    alone = [found.answer_together([part])[0] for part in parts[:EXAMPLES]]
-    answers = zip([*found.answer_together(parts), *alone], [*wanted, *wanted[:EXAMPLES]], strict=True)
+    together = found.answer_together([[row] for row in rows])
+    if None in together:
+        raise ValueError(f"row {together.index(None)} of its examples is not plain")
+    alone = [found.answer_together([[row]])[0] for row in rows[:EXAMPLES]]
+    answers = zip([*together, *alone], [*wanted, *wanted[:EXAMPLES]], strict=True)
     return all(_alike(answer.predictions, [row]) for answer, row in answers)
 
 
 def _seconds(found: ServedVersion, rows: Records) -> float:
     """Return how long it takes to answer QUICK_ROWS of these rows, the best of three times."""
-    times, parts = [], [found.reader.read([row]) for row in (rows * QUICK_ROWS)[:QUICK_ROWS]]
+    times, requests = [], [[row] for row in (rows * QUICK_ROWS)[:QUICK_ROWS]]
     for _ in range(3):
         start = time.perf_counter()
-        found.answer_together(parts)
+        found.answer_together(requests)
         times.append(time.perf_counter() - start)
     return min(times)
 

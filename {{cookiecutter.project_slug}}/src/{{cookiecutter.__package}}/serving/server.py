@@ -7,47 +7,71 @@ from contextlib import suppress
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from .. import Refused
 from .protection import READ_SECONDS
 
 MAX_CONNECTIONS = 500  # below the 1,024 open files that most systems allow a process
+MAX_HEAD = 65_536  # bytes before a body
 FINISH_SECONDS = 10  # for requests in work when the service is told to stop
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-class Connection(H11Protocol):
-    """A connection that is closed if no request of it is in work for READ_SECONDS: uvicorn itself waits for ever."""
+class Connection(HttpToolsProtocol):
+    """A connection that is closed if no request of it is in work for READ_SECONDS: uvicorn itself waits for ever.
+
+    A head of more than MAX_HEAD bytes is refused: unlike uvicorn's other parser, this one has no limit.
+    """
 
     deadline: asyncio.TimerHandle | None = None
+    since = 0.0  # when the connection was made, or answered last
+    head, in_head = 0, True  # bytes of a head that is not whole yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Accept the connection, unless there are too many."""
         super().connection_made(transport)
+        self.since = self.loop.time()
+        self.deadline = self.loop.call_later(READ_SECONDS, self._drop_idle)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.write(BUSY)
             transport.close()
-        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrives, unless it is a head without an end."""
+        super().data_received(data)
+        self.head = self.head + len(data) if self.in_head else 0
+        if self.head > MAX_HEAD and not self.transport.is_closing():
+            self.send_400_response("The head of the request is too long.")
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        super().on_message_begin()
+        self.in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Begin a body."""
+        super().on_headers_complete()
+        self.in_head = False
 
     def on_response_complete(self) -> None:
         """Wait for the next request, and for this answer to be taken."""
         super().on_response_complete()
-        self._wait()
+        self.since = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self.deadline.cancel()
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        if self.deadline:
-            self.deadline.cancel()
-        self.deadline = self.loop.call_later(READ_SECONDS, self._drop_idle)
-
     def _drop_idle(self) -> None:
-        if self.cycle is None or self.cycle.response_complete:  # else the request's own limits hold
+        left = self.since + READ_SECONDS - self.loop.time()
+        if self.cycle is not None and not self.cycle.response_complete:  # the request's own limits hold
+            left = READ_SECONDS
+        if left > 0:
+            self.deadline = self.loop.call_later(left, self._drop_idle)
+        else:
             self.transport.abort()
 
 
@@ -61,6 +85,8 @@ def configured(service: ASGIApp | str, host: str, port: int, processes: int = 1)
         factory=isinstance(service, str),
         workers=processes,
         log_level="warning",
+        access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=FINISH_SECONDS,
     )
 
