@@ -191,7 +191,7 @@ class Shortcut:
             response = await predict(Request(scope, receive))
         except HTTPException as refusal:
             response = JSONResponse({"detail": refusal.detail}, refusal.status_code, refusal.headers)
-        await response(scope, receive, send)
+        return await response(scope, receive, send)
 
 
 async def _first_problem(request: Request, error: RequestValidationError) -> JSONResponse:
