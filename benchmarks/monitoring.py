@@ -76,11 +76,10 @@ def alarms(package, world, rows_a_day, days, change="", begins=10**9):
         if day < BEFORE:
             continue
         reference = drift.reference_days(list(known["c0"]), FIRST + timedelta(BEFORE))
-        tested = sum(len(each[today]) for each in known.values())
         fired = False
         for name, each in profile.columns.items():
             fired |= bool(quality.problems(each, counts[name]))
-            fired |= any(found.alarm for found in drift.changes(name, known[name], counts[name], reference, tested))
+            fired |= any(found.alarm for found in drift.changes(name, known[name], counts[name], reference, len(known)))
         yield fired
 
 

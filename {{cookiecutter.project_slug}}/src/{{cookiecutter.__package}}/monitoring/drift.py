@@ -17,8 +17,10 @@ LONGEST = 180  # days compared with, the newest
 WEEK = 7  # days that are tested, and so no days to compare with
 SPANS = {"day": 1, "3 days": 3, "week": 7}  # whose means are tested; two thirds of the days must have rows
 FEW = 20  # rows below which a day is not counted
-YEARLY = 0.1 / 365  # false alarms of a day over all properties and spans
-WEEKDAYS = 0.001  # p below which days of the week differ
+DAILY = 0.4 / 365  # share of the days on which chance may alarm, divided by columns and spans
+WEEKDAYS, WEEKENDS = 0.001, 0.01  # p below which days of the week, or else weekends, differ
+DOUBT = 1.5  # standard errors by which a week's days may be more alike than the days before tell
+CLOSEST = 0.9  # correlation of days next to each other, at most
 COMMON = 5  # values of a text that are watched
 FLOORS = {  # of each span: a smaller change is none, however sure
     "level": (0.05, 0.04, 0.03),
@@ -76,18 +78,16 @@ def changes(
         history: The properties of each day, oldest first.
         counts: Of the newest day.
         reference: The days to compare with, none of the newest week.
-        tested: The number of properties of all columns, which share the false alarms.
+        tested: The number of columns, which share the false alarms.
     """
     newest, found = max(history), []
     for what in history[newest]:
         before = {day: history[day][what] for day in reference if what in history.get(day, {})}
-        recent = {newest - timedelta(days): history.get(newest - timedelta(days), {}).get(what) for days in range(WEEK)}
+        days = [newest - timedelta(ago) for ago in range(WEEK + 1)]
+        recent = {day: history[day][what] for day in days if what in history.get(day, {})}
         if len(before) >= REFERENCE:
             noise = _noise(what, counts.rows if what == MISSING else counts.present)
-            limit = YEARLY / len(SPANS) / max(tested, 1)
-            found += _compared(
-                column, what, before, {day: each for day, each in recent.items() if each is not None}, noise, limit
-            )
+            found += _compared(column, what, before, recent, noise, DAILY / len(SPANS) / max(tested, 1))
     return found
 
 
@@ -108,47 +108,67 @@ def reference_days(days: list[date], promoted: date) -> list[date]:
 def _compared(
     column: str, what: str, before: dict[date, float], recent: dict[date, float], noise: float, limit: float
 ) -> list[Change]:
-    """Return how the newest days differ from the days before, by a t distribution for the mean of so many more days."""
+    """Return how the newest days differ from the days before, by a t distribution for a step of so many more days."""
     newest, (effects, spent) = max(recent), _weekday_effects(before)
     usual = np.array([value - effects[day.weekday()] for day, value in before.items()])
-    deviation, rho = max(float(usual.std(ddof=1 + spent)), noise), _autocorrelation(usual)
-    means, spreads = (len(usual) * (1 - each) / (1 + each) for each in (rho, rho**2))  # as many independent days
+    deviation, alike = max(float(usual.std(ddof=1 + spent)), noise), _autocorrelation(usual)
     centre, base, found = float(usual.mean()), float(np.mean(list(before.values()))), []
-    floors = FLOORS.get(what, FLOORS["share"])
-    for (span, length), floor in zip(SPANS.items(), floors, strict=True):
-        days = [value - effects[day.weekday()] for day, value in recent.items() if (newest - day).days < length]
+    own = {(newest - day).days: value - effects[day.weekday()] - centre for day, value in recent.items()}
+    for (span, length), floor in zip(SPANS.items(), FLOORS.get(what, FLOORS["share"]), strict=True):
+        days = [value for ago, value in own.items() if ago < length]
         if len(days) * 3 < length * 2:
             continue
-        lags = np.arange(1, len(days))
-        inflated = (1 + 2 * ((1 - lags / len(days)) * rho**lags).sum()) / len(days)
-        gap, wide = float(np.mean(days)) - centre, deviation * np.sqrt(inflated + 1 / means)
-        p = float(2 * stdtr(max(spreads - 1 - spent, 1), -abs(gap) / wide))
+        doubt = DOUBT * np.sqrt((1 - alike**2) / len(usual)) if length == WEEK else 0.0
+        rho = min(alike + doubt, CLOSEST)
+        means, spreads = (len(usual) * (1 - each) / (1 + each) for each in (rho, rho**2))  # as many independent days
+        step, error = _step(own, length, rho)
+        t = abs(step) / (deviation * np.sqrt(error**2 + 1 / means))
+        p = float(2 * stdtr(max(spreads - 1 - spent, 1), -t))
+        gap = float(np.mean(days))
         shown = _back(what, base), _back(what, base + gap)
         found.append(Change(column, what, span, *shown, p, p < limit and abs(gap) >= floor))
     return found
 
 
+def _step(own: dict[int, float], length: int, rho: float) -> tuple[float, float]:
+    """Return by how much the newest days differ, and the standard error of that, in deviations of a day.
+
+    By generalised least squares: days are alike, so the day before the newest ones tells where these would have been.
+
+    Args:
+        own: What a day is above the usual, by how many days ago it was.
+        length: How many days are the newest.
+        rho: How much a day is like the day before it.
+    """
+    ago = np.array([each for each in sorted(own) if each <= length])  # (days,)
+    inside = (ago < length).astype(float)
+    weights = np.linalg.solve(rho ** np.abs(ago[:, None] - ago), inside)
+    known = weights @ inside
+    return float(weights @ [own[each] for each in ago]) / known, float(1 / np.sqrt(known))
+
+
 def _autocorrelation(values: np.ndarray) -> float:
-    """Return how much a day is like the day before it, from 0 to 0.9."""
+    """Return how much a day is like the day before it, from 0 to CLOSEST."""
     if not values.std():
         return 0.0
-    return float(np.clip(np.corrcoef(values[1:], values[:-1])[0, 1], 0, 0.9))
+    return float(np.clip(np.corrcoef(values[1:], values[:-1])[0, 1], 0, CLOSEST))
 
 
 def _weekday_effects(before: dict[date, float]) -> tuple[np.ndarray, int]:
     """Return what to take from a value by its day of the week, `(7,)`, and the degrees of freedom that this costs."""
-    places, values = np.array([day.weekday() for day in before]), np.array(list(before.values()))
-    used = np.unique(places)
-    within = sum(((values[places == each] - values[places == each].mean()) ** 2).sum() for each in used)
-    total = ((values - values.mean()) ** 2).sum()
-    groups, rest = len(used) - 1, len(values) - len(used)
-    if groups < 1 or rest < 1 or within <= 0:
-        return np.zeros(7), 0
-    if fdtrc(groups, rest, (total - within) / groups / (within / rest)) > WEEKDAYS:
-        return np.zeros(7), 0
-    effects = np.zeros(7)
-    effects[used] = [values[places == each].mean() - values.mean() for each in used]
-    return effects, groups
+    days, values = np.array([day.weekday() for day in before]), np.array(list(before.values()))
+    for groups, limit in ((np.arange(7), WEEKDAYS), (np.arange(7) // 5, WEEKENDS)):
+        places = groups[days]
+        used = np.unique(places)
+        means = {each: values[places == each].mean() for each in used}
+        within = sum(((values[places == each] - mean) ** 2).sum() for each, mean in means.items())
+        total = ((values - values.mean()) ** 2).sum()
+        free, rest = len(used) - 1, len(values) - len(used)
+        if free < 1 or rest < 1 or within <= 0:
+            continue
+        if fdtrc(free, rest, (total - within) / free / (within / rest)) < limit:
+            return np.array([means[each] - values.mean() if each in means else 0.0 for each in groups]), free
+    return np.zeros(7), 0
 
 
 def _noise(what: str, rows: int) -> float:

@@ -205,11 +205,10 @@ def _changes(found: Watched, newest: date, reference: list[date]) -> list[Change
         for name, column in found.profile.columns.items()
         if newest in found.counts[name]
     }
-    tested = sum(len(each[newest]) for each in history.values())
     return [
         change
         for name, each in history.items()
-        for change in drift.changes(name, each, found.counts[name][newest], reference, tested)
+        for change in drift.changes(name, each, found.counts[name][newest], reference, len(history))
     ]
 
 
