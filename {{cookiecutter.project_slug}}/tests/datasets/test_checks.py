@@ -14,9 +14,9 @@ import yaml
 
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
-catalog, checks, draft, jumps, relations, suspects, table = (
+catalog, checks, draft, history, relations, report, suspects, table = (
     import_module(f"{PACKAGE}.datasets.{name}")
-    for name in ("catalog", "checks", "draft", "jumps", "relations", "suspects", "table")
+    for name in ("catalog", "checks", "draft", "history", "relations", "report", "suspects", "table")
 )
 
 ROWS = 400
@@ -53,6 +53,10 @@ def table_of(rows, schema=SCHEMA, **facts):
 
 def said(found, total=ROWS):
     return [each.line(total) for each in found]
+
+
+def jumped(own, rows, former):
+    return said(suspects.jumps(own, rows, history.matched(own, rows, former)), len(rows))
 
 
 # --- errors
@@ -203,7 +207,7 @@ def test_a_sound_table_gives_no_warning():
     own = table_of(rows)
 
     assert said(suspects.suspects(own, own.rows())) == []
-    assert said(jumps.jumps(own, own.rows(), own.rows())) == []
+    assert jumped(own, own.rows(), own.rows()) == []
 
 
 def test_a_column_that_is_there_twice_is_named():
@@ -245,6 +249,8 @@ def test_weekends_are_no_gaps_and_a_missing_day_is_one():
     [line] = said(suspects.suspects(own, own.rows()))
 
     assert f"day: times are missing before these rows of a series, 1 of 400 rows, e.g. day={days[103].date()}" == line
+    [drawn] = history.series(own, own.rows())
+    assert len(drawn.gaps) == 1  # the page's line says the same
 
 
 JUMPS = {
@@ -268,7 +274,7 @@ JUMPS = {
 def test_a_jump_since_the_last_snapshot_is_told(jump):
     change, words = JUMPS[jump]
     rows = change(orders())
-    [line] = said(jumps.jumps(table_of(rows), rows, orders()), len(rows))
+    [line] = jumped(table_of(rows), rows, orders())
 
     assert words in line
 
@@ -277,18 +283,21 @@ def test_growth_and_chance_are_no_jumps():
     """Of rows drawn again, and of rows added, in many small pairs."""
     for seed in range(30):
         earlier, rows = orders(60, seed), orders(90, 100 + seed)
-        assert said(jumps.jumps(table_of(rows), rows, earlier), len(rows)) == []
+        assert jumped(table_of(rows), rows, earlier) == []
 
 
 @pytest.mark.parametrize(("refresh", "days", "stale"), [("daily", 6, True), ("daily", 4, False), ("never", 999, False)])
 def test_a_source_that_stands_still_for_longer_than_its_refresh_is_told(monkeypatch, refresh, days, stale):
-    source = types.SimpleNamespace(name="orders", refresh=refresh)
+    source = types.SimpleNamespace(name="orders", refresh=refresh, owner="x", licence="x")
     taken = datetime.now(UTC) - timedelta(days=days)
     monkeypatch.setattr(catalog, "sources", lambda: [source])
-    monkeypatch.setattr(catalog, "current", lambda: {"orders": {"taken": taken.isoformat(), "rows": 9}})
+    monkeypatch.setattr(
+        catalog, "current", lambda: {"orders": {"taken": taken.isoformat(), "rows": 9, "sha256": "v2:0"}}
+    )
 
     told = f"its refresh is {refresh}, but its content is the same for {days:.1f} days"
-    assert [each.check for each in jumps.stale_sources().values()] == [told] * stale
+    assert [each.check for each in suspects.stale_sources().values()] == [told] * stale
+    assert (told in report.sources_section().table["taken"].item()) is stale  # on the page by the same rule
 
 
 # --- a schema drafted from the rows

@@ -154,20 +154,29 @@ def read(name: str, root: Path = ROOT) -> pd.DataFrame:
         raise Refused(f"the snapshot data/raw/{name}/{path.name} is damaged: {ADVICE}") from error
     if not snapshots.is_hash(table, entry["sha256"]):
         raise Refused(f"the snapshot data/raw/{name}/{path.name} is not what the lock names: {ADVICE}")
-    frame = _frame(table) if entry["sha256"].startswith(snapshots.SCHEME) else table.to_pandas()
+    columns = dict(zip(table.column_names, table.columns, strict=True))
     del table
-    pa.default_memory_pool().release_unused()  # else what the table took stays taken
-    return frame
+    return _frame(columns, whole_numbers=entry["sha256"].startswith(snapshots.SCHEME))
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    """Return a table as a frame in which whole numbers with gaps stay whole numbers (Int64)."""
-    gaps = [f for f in table.schema if pa.types.is_integer(f.type) and table[f.name].null_count]
-    frame = table.drop_columns([each.name for each in gaps]).to_pandas()
-    for each in gaps:
-        kind = pd.api.types.pandas_dtype(str(each.type).replace("int", "Int").replace("u", "U"))
-        frame.insert(table.column_names.index(each.name), each.name, kind.__from_arrow__(table[each.name]))
-    return frame
+def _frame(columns: dict[str, pa.ChunkedArray], *, whole_numbers: bool) -> pd.DataFrame:
+    """Return columns as a frame, and let each go as soon as it is there: a large table is not in memory twice.
+
+    Args:
+        columns: By name; the dictionary is empty afterwards.
+        whole_numbers: Whether whole numbers with gaps stay whole numbers (Int64).
+    """
+    found = {}
+    for name in [*columns]:
+        column = columns.pop(name)
+        if whole_numbers and pa.types.is_integer(column.type) and column.null_count:
+            kind = pd.api.types.pandas_dtype(str(column.type).replace("int", "Int").replace("u", "U"))
+            found[name] = pd.Series(kind.__from_arrow__(column))
+        else:
+            found[name] = pa.table({name: column}).to_pandas()[name]
+    del column
+    pa.default_memory_pool().release_unused()  # else what they took stays taken
+    return pd.DataFrame(found, copy=False)
 
 
 def current(root: Path = ROOT) -> dict[str, dict]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from .. import Refused
+from . import catalog
 from .personal import masked
 from .profile import Column, Outcome, as_numbers, as_text, kind_of
 from .table import Table, key_hashes
@@ -22,7 +24,8 @@ UNITS = {
 }
 PERIODS = 200  # at most
 LATE = 0.02  # of the whole time by which a series starts late or ends early
-STEPS = 1.5  # usual steps without a value from which on there is a gap
+STEPS = 1.5  # usual steps without a row from which on there is a gap
+REGULAR = 0.1  # share of the steps from which on a longer one is the calendar, as weekends are, and no gap
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,19 @@ class Series:
     late: bool
     early: bool
     lacking: float
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """The rows of a table before the newest change of a source.
+
+    Attributes:
+        rows: In the order of time and key.
+        places: Where each row of now is among them, by key; -1 if it is new `(rows of now,)`.
+    """
+
+    rows: pd.DataFrame
+    places: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -131,26 +147,41 @@ def _label(period: pd.Period) -> str:
     return str(period.start_time.date()) if period.freqstr.startswith("W") else str(period)
 
 
+def gaps(table: Table, rows: pd.DataFrame) -> np.ndarray:
+    """Return before which rows a series lacks times that others, or its own usual step, let expect `(rows,)`."""
+    times = rows[table.time]
+    groups = rows[table.group].astype(str) if table.group else pd.Series("", rows.index)
+    if alone := groups.nunique() == 1:  # no other tells the calendar
+        at, dates = pd.to_numeric(times), pd.api.types.is_datetime64_any_dtype(times)
+        kinds = times.dt.day_of_week if dates else groups  # Monday's step is longer where weekends have no row
+    else:
+        at, kinds = times.rank(method="dense"), groups
+    step = at.sort_values(kind="stable").groupby(groups).diff()
+    wide = (step > STEPS * step.groupby(kinds).transform("median")).reindex(rows.index).to_numpy()
+    return wide & (not alone or wide.mean() < REGULAR)
+
+
 def series(table: Table, rows: pd.DataFrame) -> Iterator[Series]:
     """Yield each series of a table whose rows are points of series, in the order of their names."""
     times = as_numbers(rows[table.time])
     values = as_numbers(rows[table.target])
+    lost, wide = np.isnan(values), gaps(table, rows)
     first, last = times.min(), times.max()
     distinct = np.diff(np.unique(times))
     usual = np.quantile(distinct, 0.9) if len(distinct) else 0
     groups = rows.groupby(table.group, sort=True).indices if table.group else {table.target: np.arange(len(rows))}
     for name, places in groups.items():
         own = places[np.argsort(times[places], kind="stable")]
-        own = own[~np.isnan(values[own])]
+        passed = np.cumsum(wide[own] | lost[own])[~lost[own]]  # gaps and missing values up to each value
+        own = own[~lost[own]]
         if not len(own):
             continue
-        at = times[own]
-        wide = np.flatnonzero(np.diff(at) > STEPS * usual)
+        at, before = times[own], np.flatnonzero(np.diff(passed))
         slack = max(LATE * (last - first), STEPS * usual)
         late, early = at[0] - first > slack, last - at[-1] > slack
-        gaps = np.column_stack([at[wide], at[wide + 1]])
-        lacking = float(np.diff(gaps).sum() + late * (at[0] - first) + early * (last - at[-1]))
-        yield Series(str(masked(name, table.group or "")), at, values[own], gaps, late, early, lacking)
+        between = np.column_stack([at[before], at[before + 1]])
+        lacking = float(np.diff(between).sum() + late * (at[0] - first) + early * (last - at[-1]))
+        yield Series(str(masked(name, table.group or "")), at, values[own], between, late, early, lacking)
 
 
 def telling(found: list[Series], most: int) -> list[Series]:
@@ -163,31 +194,46 @@ def telling(found: list[Series], most: int) -> list[Series]:
     return [*odd, *(others[place] for place in places)]
 
 
-def changes(table: Table, rows: pd.DataFrame, earlier: pd.DataFrame, columns: list[Column]) -> Changes:
+def earlier(table: Table, rows: pd.DataFrame) -> Earlier | None:
+    """Return the table's rows as they were before the newest change of a source; None if they are not here."""
+    with catalog.before() as there:
+        try:
+            return matched(table, rows, table.rows()) if there else None
+        except (Refused, KeyError, ValueError):  # of another schema: data.py has changed since
+            return None
+
+
+def matched(table: Table, rows: pd.DataFrame, former: pd.DataFrame) -> Earlier:
+    """Return former rows with the places of those of now among them."""
+    key, kinds = table.keys[0], {each[table.keys[0]].dtype for each in (rows, former)}
+    plain = len(table.keys) == len(kinds) == 1 and pd.api.types.is_integer_dtype(kinds.pop())
+    now, then = (pd.Index(each[key] if plain else key_hashes(table, each)) for each in (rows, former))
+    return Earlier(former, then.get_indexer(now))
+
+
+def changes(rows: pd.DataFrame, earlier: Earlier, columns: list[Column]) -> Changes:
     """Return what became of the rows of the last snapshot.
 
     Args:
-        table: The table.
         rows: The rows of now.
         earlier: Those of the last snapshot.
         columns: What is measured of the columns of now.
     """
-    now, then = (pd.Index(key_hashes(table, each)) for each in (rows, earlier))
-    places = then.get_indexer(now)
-    kept = np.flatnonzero(places >= 0)
+    former, kept = earlier.rows, np.flatnonzero(earlier.places >= 0)
+    places = earlier.places[kept]
     changed, cells = np.zeros(len(kept), bool), {}
-    for name in [each for each in rows if each in earlier]:
-        differs = _differs(rows[name].iloc[kept], earlier[name].iloc[places[kept]])
+    for name in [each for each in rows if each in former]:
+        differs = _differs(rows[name].iloc[kept], former[name].iloc[places])
         changed |= differs
         cells |= {str(name): int(differs.sum())} if differs.any() else {}
-    counts = {each.name: _counted(each, earlier[each.name]) for each in columns if each.name in earlier}
-    moved = {each.name: _distance(each, counts[each.name], len(earlier)) for each in columns if each.name in counts}
+    counts = {each.name: _counted(each, former[each.name]) for each in columns if each.name in former}
+    moved = {each.name: _distance(each, counts[each.name], len(former)) for each in columns if each.name in counts}
     moved = {name: far for name, far in sorted(moved.items(), key=lambda each: -each[1]) if far > 0}
-    structure = [f"{name} is new" for name in rows if name not in earlier]
-    structure += [f"{name} is gone" for name in earlier if name not in rows]
-    removed = len(then) - len(then[then.isin(now)])
+    structure = [f"{name} is new" for name in rows if name not in former]
+    structure += [f"{name} is gone" for name in former if name not in rows]
     ordered = dict(sorted(cells.items(), key=lambda each: -each[1]))
-    return Changes(len(now) - len(kept), int(changed.sum()), removed, ordered, structure, moved, counts)
+    added, removed = len(rows) - len(kept), len(former) - len(kept)
+    return Changes(added, int(changed.sum()), removed, ordered, structure, moved, counts)
 
 
 def _differs(now: pd.Series, then: pd.Series) -> np.ndarray:

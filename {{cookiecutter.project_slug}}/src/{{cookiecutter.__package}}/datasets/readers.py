@@ -15,12 +15,12 @@ from typing import Annotated, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.fs
-import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from .. import Refused, first_line
 from .databases import Since, read_query
 from .places import file_name, filesystem, is_here, matches, opened, state
+from .snapshots import read_columns
 
 UNZIPPED, RATIO = 4_000_000_000, 100  # bytes that a zip may unpack to, and how many times its packed size ...
 SMALL = 100_000_000  # ... unless it is smaller than this
@@ -225,7 +225,7 @@ def _read_csv(source: Source, path: Path) -> pa.Table:
 
 def _read_parquet(_: Source, path: Path) -> pa.Table:
     """Return the rows without the index that pandas may have written beside them."""
-    table = pq.ParquetFile(path).read()
+    table = read_columns(path)
     index = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
     table = table.drop_columns([name for name in index if isinstance(name, str) and name.startswith("__index_level")])
     for i, field in enumerate(table.schema):

@@ -16,9 +16,20 @@ from .checks import BadData, Finding
 from .page import Card, Section, literal_text, write_page
 from .personal import masked as conceal
 from .personal import suspected
-from .profile import Column, Outcome, as_numbers, associations, extremes, kind_of, measure, missing_patterns, outcome
+from .profile import (
+    SAMPLE,
+    Column,
+    Outcome,
+    as_numbers,
+    associations,
+    extremes,
+    kind_of,
+    measure,
+    missing_patterns,
+    outcome,
+)
 from .snapshots import short_hash
-from .suspects import is_series
+from .suspects import is_series, stale_sources
 from .table import Table, is_holdout
 
 REPORT = ROOT / "reports" / "data.html"
@@ -27,7 +38,6 @@ LISTED = 12  # changes, associations
 SERIES, STRIPS = 6, 40  # series drawn as lines, and as strips
 ROWS, COLUMNS = 5, 30  # of a table of samples
 IMAGES, SIZED = 60, 5_000  # thumbnails, and images whose size is read
-DAYS = {"hourly": 1 / 24, "daily": 1, "weekly": 7, "monthly": 31, "quarterly": 92, "yearly": 366}  # at most
 
 
 def write_data(sections: Iterable[Section]) -> None:
@@ -57,7 +67,7 @@ def failure_section(table: Table, bad: BadData) -> Section:
 
 
 def table_sections(
-    table: Table, rows: pd.DataFrame, warnings: list[Finding], earlier: pd.DataFrame | None = None
+    table: Table, rows: pd.DataFrame, warnings: list[Finding], earlier: history.Earlier | None = None
 ) -> list[Section]:
     """Return the page's parts on a table that passed its checks.
 
@@ -68,9 +78,11 @@ def table_sections(
         earlier: Its rows before the newest change of a source, if they are here.
     """
     held = is_holdout(table, rows).to_numpy()
+    learned = pd.Series(np.flatnonzero(~held))
+    drawn = rows.iloc[learned.sample(min(len(learned), SAMPLE), random_state=0)]
     masked = frozenset(suspected(rows))
     columns = profiled(table, rows, held, masked)
-    changed = history.changes(table, rows, earlier, columns) if earlier is not None else None
+    changed = history.changes(rows, earlier, columns) if earlier else None
     cards = _cards(table, columns, warnings, changed)
     anchors = {card.column.name: card.anchor for card in cards}
     listed = [(each, anchors.get(each.column, "")) for each in warnings]
@@ -84,7 +96,7 @@ def table_sections(
         *image_sections(table, rows, held),
         Section("Columns", level=3, text=_legend(outcome(rows[table.target]), changed), cards=cards),
         *missing_sections(rows),
-        *association_sections(table, rows[~held], masked),
+        *association_sections(table, drawn, masked),
         *sample_sections(table, rows, columns),
     ]
 
@@ -239,7 +251,7 @@ def sample_sections(table: Table, rows: pd.DataFrame, columns: list[Column]) -> 
 
 def sources_section() -> Section:
     """Return the page's part on where the data comes from, and how old it is."""
-    lock, lines = catalog.current(), []
+    lock, lines, stale = catalog.current(), [], stale_sources()
     for source in catalog.sources():
         entry = lock.get(source.name, {})
         line = {"source": source.name, "owner": source.owner, "licence": source.licence, "refresh": source.refresh}
@@ -247,7 +259,7 @@ def sources_section() -> Section:
             {
                 "rows": f"{entry['rows']:,}",
                 "snapshot": short_hash(entry["sha256"]),
-                "taken": _age(entry, source.refresh),
+                "taken": _age(entry, stale.get(source.name)),
             }
             if entry
             else {}
@@ -306,12 +318,11 @@ def profile(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _age(entry: dict, refresh: str) -> str:
-    """Return when a snapshot was taken, and whether a newer one is due."""
+def _age(entry: dict, stale: Finding | None) -> str:
+    """Return when a snapshot was taken, and the warning if its content is older than its source should be."""
     taken = datetime.fromisoformat(entry["taken"])
     days = (now() - taken).total_seconds() / 86_400
-    due = f", a new one is due: {refresh}" if days > DAYS.get(refresh, np.inf) else ""
-    return f"{taken:%Y-%m-%d %H:%M} UTC, {days:,.0f} days ago{due}"
+    return f"{taken:%Y-%m-%d %H:%M} UTC, {days:,.0f} days ago{f': {stale.check}' if stale else ''}"
 
 
 def _cards(table: Table, columns: list[Column], warnings: list[Finding], changed: history.Changes | None) -> list[Card]:

@@ -163,12 +163,21 @@ def read_snapshot(path: Path) -> pa.Table:
         OSError: If a file of it is missing or damaged; pa.ArrowException likewise.
     """
     base = _base(path)
-    table = pq.read_table(path, partitioning=None).replace_schema_metadata(None)
+    table = read_columns(path).replace_schema_metadata(None)
     if base is None:
         return table
     stored = read_snapshot(path.with_name(base["file"]))
     added = table.filter(pc.invert(table[REMOVED])).drop_columns(REMOVED)
     return ordered(pa.concat_tables([without(stored, table, base["key"]), added]), base["key"])
+
+
+def read_columns(path: Path) -> pa.Table:
+    """Return the rows of a Parquet file, read column by column: all at once takes half as much memory again."""
+    with pq.ParquetFile(path) as file:
+        kinds = file.schema_arrow
+        if len({*kinds.names}) < len(kinds.names):
+            return file.read()
+        return pa.Table.from_arrays([file.read([name])[name] for name in kinds.names], schema=kinds)
 
 
 def write_snapshot(table: pa.Table, path: Path) -> None:

@@ -1,20 +1,32 @@
-"""What is odd about rows that keep their schema: warnings, to be looked at; nothing is refused."""
+"""What is odd about rows that keep their schema, or jumped since the last snapshot: warnings; nothing is refused."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from . import personal, skill
+from .. import now as time_now
+from . import catalog, personal, skill
 from .checks import EXAMPLES, Finding, finding, shown
+from .history import Earlier, gaps
 from .table import Table, is_holdout
 
 ENOUGH = 50  # rows from which on a column may be called constant, or an id
 RARE_ROWS, RARE = 20, 0.01  # a class of fewer rows, or of a smaller share, is rare
 CHANCE = 2.0  # bits beyond those that tell all pairs of rows apart, from which on equal rows are no chance
-REGULAR = 0.1  # share of the steps from which on a longer one is the calendar, as weekends are, and no gap
 ZEROS = 0.5  # share of a series' values that are zero
+COMPARED = 30  # rows, or values of a column, from which on two snapshots are compared
+FEWER, MORE = 0.8, 2.0  # times the rows there were: outside of this is a jump
+MISSING, MOVED = 0.1, 0.2  # of all rows: missing by so many more, or so many elsewhere in the distribution
+SURE = 2.5  # times the spread that chance gives: one false alarm in 100,000 columns
+FEW = 50  # distinct values up to which a column's values are counted one by one
+NEW, COMMON = 0.01, 0.05  # share of the rows of a value that had none, or that has none now
+SAMPLE = 50_000  # rows compared, by seed
+FACTORS = (10, 100, 1000)  # of units that are mistaken for each other
+LEVEL, SPREAD = 0.15, 0.25  # decimal logarithms by which median and spread may miss a factor
+STALE = {"hourly": 0.25, "daily": 5, "weekly": 15, "monthly": 62, "yearly": 400}  # days without a change, by refresh
 
 warning = partial(Finding, severity="warning")
 
@@ -108,7 +120,8 @@ def odd_series(table: Table, rows: pd.DataFrame) -> Iterator[Finding]:
     late, ended = first[first > learned], last[last <= learned]
     yield from _about_series(table, series, f"start after {shown(learned)}: none of their rows is learned from", late)
     yield from _about_series(table, series, f"end by {shown(ended.max())}, before the held-out time", ended)
-    yield from _gaps(table, rows, series)
+    if (wide := gaps(table, rows)).any():
+        yield finding(table.time, "times are missing before these rows of a series", rows[wide], table.keys, "warning")
     target = rows[table.target]
     if pd.api.types.is_numeric_dtype(target):
         still = target.groupby(series).nunique()
@@ -124,6 +137,32 @@ def personal_columns(table: Table, private: dict[str, str], total: int) -> Itera
             "drop it in data.py unless a prediction needs it" if name in table.features else "keep it out of reports"
         )
         yield warning(name, f"may hold personal data ({kind}): {advice}", total)
+
+
+def stale_sources() -> dict[str, Finding]:
+    """Return a warning by source whose content has not changed for longer than its `refresh` lets expect."""
+    entries, found = catalog.current(), {}
+    for source in [each for each in catalog.sources() if each.name in entries]:
+        days = STALE.get(source.refresh.strip().lower(), np.inf)
+        taken = datetime.fromisoformat(entries[source.name]["taken"])
+        if (age := (time_now() - taken).total_seconds() / 86_400) > days:
+            check = f"its refresh is {source.refresh}, but its content is the same for {age:,.1f} days"
+            found[source.name] = warning("", check, entries[source.name]["rows"])
+    return found
+
+
+def jumps(table: Table, rows: pd.DataFrame, earlier: Earlier | None) -> list[Finding]:
+    """Return the warnings on what changed between two snapshots of a table; chance alone gives none."""
+    if earlier is None or min(len(rows), len(earlier.rows)) < COMPARED:
+        return []
+    found = []
+    if not FEWER <= len(rows) / len(earlier.rows) <= MORE:
+        found.append(warning("", f"{len(rows):,} rows, before {len(earlier.rows):,}", len(rows)))
+    drawn = _drawn(rows), _drawn(earlier.rows), _drawn(rows, np.flatnonzero(earlier.places < 0))
+    for name in [table.target, *table.targets, *table.features]:
+        if name in earlier.rows:
+            found += _moved(table, name, *drawn)
+    return found
 
 
 def _is_id(values: pd.Series) -> bool:
@@ -142,24 +181,81 @@ def _hashes(values: pd.Series) -> np.ndarray:
     return pd.util.hash_pandas_object(values, index=False).to_numpy()
 
 
-def _gaps(table: Table, rows: pd.DataFrame, series: pd.Series) -> Iterator[Finding]:
-    """Yield a warning for times that a series lacks between its first and its last."""
-    times = rows[table.time]
-    if alone := series.nunique() == 1:  # no other tells the calendar
-        times = pd.to_numeric(times)
-    steps = pd.DataFrame({"series": series, "time": times if alone else times.rank(method="dense")})
-    step = steps.sort_values(["series", "time"]).groupby("series")["time"].diff()
-    kinds = (
-        rows[table.time].dt.day_of_week if alone and pd.api.types.is_datetime64_any_dtype(rows[table.time]) else series
-    )
-    long = step > 1.5 * step.groupby(kinds).transform("median")  # Monday's step is longer where weekends have no row
-    if long.any() and (long.mean() < REGULAR or not alone):
-        own = rows.loc[long[long].index]
-        yield finding(table.time, "times are missing before these rows of a series", own, table.keys, "warning")
-
-
 def _about_series(table: Table, series: pd.Series, check: str, found: pd.Series) -> Iterator[Finding]:
     """Yield a warning on the rows of the series that are the index of `found`."""
     if len(found) and table.group:
         examples = tuple({table.group: each} for each in found.index[:EXAMPLES])
         yield warning(table.group, f"{len(found)} series {check}", int(series.isin(found.index).sum()), examples)
+
+
+def _drawn(rows: pd.DataFrame, places: np.ndarray | None = None) -> pd.DataFrame:
+    """Return a sample, by seed, of the rows at these places, else of all; all of them if they are few."""
+    total = len(rows) if places is None else len(places)
+    if total > SAMPLE:
+        drawn = np.random.default_rng(0).choice(total, SAMPLE, replace=False)
+        places = drawn if places is None else places[drawn]
+    return rows if places is None else rows.iloc[places]
+
+
+def _moved(table: Table, name: str, rows: pd.DataFrame, earlier: pd.DataFrame, new: pd.DataFrame) -> Iterator[Finding]:
+    """Yield the warnings on one column: of its missing values, else of its values."""
+    chance = np.sqrt(1 / len(rows) + 1 / len(earlier))
+    now, then = rows[name], earlier[name]
+    missing, before = now.isna().mean(), then.isna().mean()
+    if missing - before > max(MISSING, SURE * chance):
+        check = f"missing in {missing:.0%} of the rows, before in {before:.0%}"
+        yield finding(name, check, rows[now.isna()][table.keys], table.keys, "warning")
+    now, then, added = now.dropna(), then.dropna(), new[name].dropna()
+    if min(len(now), len(then)) < COMPARED or now.dtype == object:
+        return
+    if pd.api.types.is_numeric_dtype(now) and pd.api.types.is_numeric_dtype(then) and then.nunique() > 2:
+        yield from _numbers(name, now, then, added, SURE * chance)
+    elif not pd.api.types.is_datetime64_any_dtype(now) and now.dtype == then.dtype and then.nunique() <= FEW:
+        yield from _values(table, name, rows, then, SURE * chance)
+
+
+def _numbers(name: str, now: pd.Series, then: pd.Series, added: pd.Series, chance: float) -> Iterator[Finding]:
+    """Yield a warning if numbers have another unit, all or those of new rows, or else another distribution."""
+    now, then, added = (each.astype(float) for each in (now, then, added))
+    for values, which in ((now, "the values are"), (added, "those of new rows are")):
+        if len(values) >= COMPARED and (factor := _factor(values, then)):
+            medians = f"median {values.median():.4g}, before {then.median():.4g}"
+            yield warning(name, f"{which} {factor} what they were ({medians}): another unit?", len(values))
+            return
+    grid = np.unique(np.concatenate([now, then]))
+    shares = [np.searchsorted(np.sort(each), grid, side="right") / len(each) for each in (now, then)]
+    if (far := np.abs(shares[0] - shares[1]).max()) > max(MOVED, chance):  # as Kolmogorov and Smirnov measure it
+        medians = f"median {now.median():.4g}, before {then.median():.4g}"
+        yield warning(name, f"the distribution has moved, {far:.0%} of it ({medians})", len(now))
+
+
+def _factor(now: pd.Series, then: pd.Series) -> str:
+    """Return by which factor both the level and the spread have grown or shrunk, if a unit does that; else nothing."""
+    sizes = [each[each != 0].abs() for each in (now, then)]
+    if min(map(len, sizes)) < COMPARED:
+        return ""
+    level, spread = (
+        np.log10(measure(sizes[0]) / measure(sizes[1])) if measure(sizes[1]) and measure(sizes[0]) else 0.0
+        for measure in (np.median, lambda each: np.subtract(*np.quantile(each, [0.9, 0.1])))
+    )
+    for factor in FACTORS:
+        for sign, text in ((1, f"{factor:,} times"), (-1, f"a {factor:,}th of")):
+            size = sign * np.log10(factor)
+            if abs(level - size) < LEVEL and abs(spread - size) < SPREAD:
+                return text
+    return ""
+
+
+def _values(table: Table, name: str, rows: pd.DataFrame, then: pd.Series, chance: float) -> Iterator[Finding]:
+    """Yield warnings on values that are new or gone, else one if their shares have moved."""
+    now, before = (each.value_counts(normalize=True) for each in (rows[name], then))
+    sure = max(NEW, 20 / len(then))
+    if unknown := [value for value in now.index if now[value] > sure and value not in before.index]:
+        found = rows[rows[name].isin(unknown)]
+        yield finding(name, f"has values that were not there before, as {unknown[0]}", found, table.keys, "warning")
+    gone = [value for value in before.index if before[value] > max(COMMON, chance) and value not in now.index]
+    for value in gone:
+        yield warning(name, f"no row has the value {value} any more, before {before[value]:.0%}", len(rows))
+    far = now.sub(before, fill_value=0).abs().sum() / 2
+    if not gone and not unknown and far > max(MOVED, chance * max(0.9, np.sqrt(len(before)) / 4)):
+        yield warning(name, f"the shares of its values have moved, {far:.0%} of the rows", len(rows))

@@ -135,7 +135,7 @@ class Table:
                 rows = rows[~own]
             else:
                 break
-        rows = rows.sort_values([*([self.time] if self.time else []), *self.keys], ignore_index=True)
+        rows = _sorted(rows, list(dict.fromkeys([*([self.time] if self.time else []), *self.keys])))
         return rows, pd.concat(aside) if aside else rows.head(0), findings
 
     def loaded(self) -> pd.DataFrame:
@@ -255,6 +255,17 @@ def is_holdout(table: Table, rows: pd.DataFrame) -> pd.Series:
     columns = [texts(rows[name]) for name in ([table.group] if table.group else table.keys)]
     held = [_share("\x1f".join(name)) < table.holdout for name in zip(*columns, strict=True)]
     return pd.Series(held, rows.index, dtype=bool)
+
+
+def _sorted(rows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return the rows in the order of these columns, numbered from 0; the frame given is empty afterwards.
+
+    Each column is let go as soon as it is sorted, so that a large table is not in memory twice.
+    """
+    places = rows[names].reset_index(drop=True).sort_values(names).index
+    if places.is_monotonic_increasing:
+        return rows.reset_index(drop=True)
+    return pd.DataFrame({name: rows.pop(name).array.take(places.to_numpy()) for name in [*rows]}, copy=False)
 
 
 def key_hashes(table: Table, rows: pd.DataFrame) -> np.ndarray:
