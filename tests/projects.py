@@ -215,7 +215,7 @@ def ask(port: int, path: str, body: dict | None = None) -> tuple[int, dict]:
     request = Request(f"http://127.0.0.1:{port}{path}", data=content, headers={"Content-Type": "application/json"})
     try:
         with urlopen(request, timeout=30) as answer:
-            return answer.status, json.loads(answer.read())
+            return answer.status, json.loads(answer.read() or "null")
     except HTTPError as error:
         return error.code, json.loads(error.read())
 

@@ -8,8 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -243,10 +245,13 @@ def test_up_starts_server_schedule_and_service_and_ends_them(project, level):
         "uv", "run", "just", "up", str(port), PREFECT_API_URL=f"http://127.0.0.1:{prefect}/api"
     ) as process:
         eventually(port, "/health", process)
-        [deployment] = deployments(prefect, process)
+        deployment = until(lambda: {each["name"]: each for each in deployments(prefect, process)}.get("nightly"))
         assert deployment["schedules"][0]["schedule"]["cron"]
-        run = started(prefect, deployment["id"])
+        run = told(prefect, deployment["id"])
+        assert run["parameters"]["reason"] == "event: new data"
         assert finished(prefect, run["id"]) == "COMPLETED", process.log.read_text()
+        [shown] = [each["data"] for each in ask(prefect, "/api/artifacts/filter", {})[1] if each["key"] == "retrain"]
+        assert shown.startswith("| model | outcome | what |")
         process.terminate()  # of all that runs, only the outermost
         process.wait(timeout=60)
     assert is_gone(port) and is_gone(prefect)
@@ -258,13 +263,18 @@ def deployments(port: int, process: subprocess.Popen) -> list[dict]:
     return until(lambda: ask(port, "/api/deployments/filter", {})[1])
 
 
-def started(port: int, deployment: str) -> dict:
-    """A run of the deployment; a server whose database is busy says 503, and its clients ask again."""
+def told(port: int, deployment: str) -> dict:
+    """The run of a deployment that an event starts; a server whose database is busy says 503, and is told again."""
+    until(lambda: ask(port, "/api/automations/filter", {})[1])
+    moment = datetime.now(UTC).isoformat()
+    event = {"id": str(uuid4()), "occurred": moment, "event": "new-data", "payload": {}, "related": []}
+    event["resource"] = {"prefect.resource.id": "orders"}
+    until(lambda: ask(port, "/api/events", [event])[0] == 204)
+    wanted = {"deployments": {"id": {"any_": [deployment]}}}
 
     def run() -> dict | None:
-        status, found = ask(port, f"/api/deployments/{deployment}/create_flow_run", {})
-        assert status in {201, 503}, found
-        return found if status == 201 else None
+        found = ask(port, "/api/flow_runs/filter", wanted)[1]
+        return next((each for each in found if each["parameters"].get("reason", "").startswith("event")), None)
 
     return until(run)
 

@@ -28,6 +28,10 @@ class Refused(Exception):
     """Say that something cannot be done: the message names the problem and the remedy; nothing is left half done."""
 
 
+class Unavailable(Refused):
+    """Say that something outside does not answer now, such as a source, a registry or a lock: it may in a while."""
+
+
 class BadRows(Refused):
     """Say that rows do not fit a model: the message names the column, the number of bad values and some of them."""
 

@@ -1,30 +1,37 @@
 """Schedule the retrain with Prefect, and run all servers of this machine together."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.error import URLError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from . import ROOT, Refused, from_environment, now
+from . import ROOT, Refused, first_line, from_environment, now
 
 os.environ.setdefault("PREFECT_HOME", str(ROOT / ".prefect"))
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ["PREFECT_API_URL"] = os.environ.get("PREFECT_API_URL") or "http://127.0.0.1:4200/api"
 
 from prefect import flow, serve
+from prefect.artifacts import create_markdown_artifact
 from prefect.deployments.runner import EntrypointType
+from prefect.events import DeploymentEventTrigger
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .retraining import retrain as retraining
 from .serving.server import address, check_port
 from .serving.settings import Settings as ServiceSettings
+from .training.workspace import Workspace
 
+if TYPE_CHECKING:
+    from .retraining.retrain import Outcome
+
+NEW_DATA = "new-data"  # the event that anything may send to Prefect
 WAIT = 120  # seconds that the server and the service each may take to start
 STOPPED_BY = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # besides Ctrl-C
 
@@ -42,7 +49,10 @@ class Settings(BaseSettings):
 @flow(name="retrain", log_prints=True)
 def retrain(model: str = "", reason: str = "schedule") -> list[str]:
     """Retrain the model named, or every model, with nobody watching; fail if one failed."""
-    outcomes = retraining.retrain([model] if model else [], reason, unattended=True)
+    from .monitoring import retrains  # with MLflow, which `up` itself does not need
+
+    outcomes = retrains.retrain_now([model] if model else [], reason)
+    _show(outcomes)
     if failed := [outcome.message for outcome in outcomes if outcome.state == "failed"]:
         raise Refused("; ".join(failed))
     return [f"{outcome.model}: {outcome.message}" for outcome in outcomes]
@@ -50,20 +60,47 @@ def retrain(model: str = "", reason: str = "schedule") -> list[str]:
 
 @flow(name="watch", log_prints=True)
 def watch() -> list[str]:
-    """Watch every model, write the reports, and retrain those for which there is a reason."""
-    from .monitoring import page  # with MLflow, which `up` itself does not need
+    """Watch every model, write the reports, and retrain those for which there is a reason, such as new data."""
+    from .monitoring import page, retrains
     from .monitoring import watch as monitoring
+    from .serving.log_store import open_log
 
+    retrains.ask_for_new_data(open_log(), [])
     said = page.publish(monitoring.watch([], now(), act=True))
     print("\n".join(said))
     return said
 
 
+def _show(outcomes: "list[Outcome]") -> None:
+    """Show on Prefect's page what came of a retrain: a table, the gate's conditions, and links to the reports."""
+    lines = ["| model | outcome | what |", "|---|---|---|"]
+    lines += [f"| {each.model} | {each.state} | {_cell(each.message)} |" for each in outcomes]
+    for each in outcomes:
+        files = Workspace(each.model)
+        pages = {"report": files.report, "watch": ROOT / "reports" / f"{each.model}-watch.html"}
+        links = [f"[{name}]({path.as_uri()})" for name, path in pages.items() if path.exists()]
+        lines += ["", f"## {each.model}", "", ", ".join(links), ""]
+        if each.state != "unchanged" and files.verdict.exists():
+            lines += ["| condition | holds | found | wanted |", "|---|---|---|---|"]
+            for condition in json.loads(files.verdict.read_text(encoding="utf-8"))["conditions"]:
+                cells = [condition[name] for name in ("name", "holds", "found", "wanted")]
+                lines.append(f"| {' | '.join(map(_cell, cells))} |")
+    try:
+        create_markdown_artifact("\n".join(lines), key="retrain", description="What came of the retrain")
+    except Exception as error:  # the models are what matters
+        print(f"warning: Prefect does not show the outcome: {first_line(error)}")
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "/").replace("\n", " ")
+
+
 def schedule() -> None:
-    """Retrain and watch as scheduled until stopped; flow runs started by hand wait for the one that runs."""
+    """Retrain and watch as scheduled, retrain at an event NEW_DATA, until stopped; one run waits for another."""
+    told = DeploymentEventTrigger(name="new data", expect={NEW_DATA}, parameters={"reason": "event: new data"})
     settings, how = from_environment(Settings), {"concurrency_limit": 1, "entrypoint_type": EntrypointType.MODULE_PATH}
     serve(
-        retrain.to_deployment("nightly", cron=settings.retrain_cron, **how),
+        retrain.to_deployment("nightly", cron=settings.retrain_cron, triggers=[told], **how),
         watch.to_deployment("daily", cron=settings.watch_cron, **how),
     )
 

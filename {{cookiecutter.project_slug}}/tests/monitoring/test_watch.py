@@ -18,6 +18,7 @@ drift = import_module(f"{PACKAGE}.monitoring.drift")
 loading = import_module(f"{PACKAGE}.registry.loading")
 log = import_module(f"{PACKAGE}.serving.log_store")
 performance = import_module(f"{PACKAGE}.monitoring.performance")
+retrains = import_module(f"{PACKAGE}.monitoring.retrains")
 profiles = import_module(f"{PACKAGE}.retraining.profiles")
 retrain = import_module(f"{PACKAGE}.retraining.retrain")
 triggers = import_module(f"{PACKAGE}.monitoring.triggers")
@@ -135,7 +136,7 @@ def test_a_broken_column_is_found_on_its_first_day_and_nothing_is_retrained(
     broken = lambda row, day: row | {name: change(row[name])} if day == LENGTH - 1 and row[name] is not None else row  # noqa: E731
     fill(engine, model, answered, broken)
     asked = []
-    monkeypatch.setattr(watch, "retrain", lambda *arguments, **_: asked.append(arguments))
+    monkeypatch.setattr(retrains, "retrain", lambda *arguments, **_: asked.append(arguments))
     [found] = watch.watch([model.name], now(), act=True)
 
     assert {(each.kind, each.column) for each in found.alarms} >= {("quality", name)}
@@ -161,7 +162,7 @@ def test_a_shift_is_found_and_asks_for_one_retrain_that_is_not_lost(engine, mode
     def busy(*_, **__):
         raise package.Refused("another training is at work")
 
-    monkeypatch.setattr(watch, "retrain", busy)
+    monkeypatch.setattr(retrains, "retrain", busy)
     [found] = watch.watch([model.name], now(), act=True)
     assert [each.column for each in found.alarms if each.kind == "drift"] == [name]
     [trigger] = triggers.waiting(engine)
@@ -169,7 +170,7 @@ def test_a_shift_is_found_and_asks_for_one_retrain_that_is_not_lost(engine, mode
 
     reasons = []
     outcome = retrain.Outcome(model.name, "kept", "1", "kept")
-    monkeypatch.setattr(watch, "retrain", lambda names, reason, **_: reasons.append((names, reason)) or [outcome])
+    monkeypatch.setattr(retrains, "retrain", lambda names, reason, **_: reasons.append((names, reason)) or [outcome])
     for _ in range(2):
         watch.watch([model.name], now(), act=True)
     assert reasons == [([model.name], trigger.reason)]

@@ -46,12 +46,17 @@ def up(port: int) -> None:
 
 @click.command()
 @model_names()
-@click.option("--retrain", "act", is_flag=True, help="Retrain what drifts, does worse than promised, or is old.")
+@click.option(
+    "--retrain", "act", is_flag=True, help="Retrain what has new data, drifts, does worse than promised, or is old."
+)
 def watch(models: list[str], act: bool) -> None:
     """Tell whether what was promised of MODELS, or all, still holds; status 1 if anything alarms."""
-    from ..monitoring import page
+    from ..monitoring import page, retrains
     from ..monitoring.watch import watch
+    from ..serving.log_store import open_log
 
+    if act:
+        retrains.ask_for_new_data(open_log(), models)
     found = watch(models, now(), act=act)
     click.echo("\n".join(page.publish(found)))
     if alarming := [f"{each.model} ({', '.join(each.kinds)})" for each in found if each.alarms]:

@@ -15,7 +15,7 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from .. import Refused, first_line
+from .. import Refused, Unavailable, first_line
 
 BATCH = 50_000  # rows fetched at a time
 ADBC = {"postgresql": "adbc-driver-postgresql>=1.13,<2", "sqlite": "adbc-driver-sqlite>=1.13,<2"}
@@ -62,7 +62,8 @@ def read_query(query: str, url: str, since: Since | None, seen: Callable[[int], 
     except ModuleNotFoundError as error:
         raise Refused(f"needs {_driver(error, backend)}") from error
     except Exception as error:  # each driver has errors of its own
-        raise Refused(f"failed: {_without_secrets(first_line(error), url)}") from error
+        kind = Refused if scheme == "sqlite" else Unavailable
+        raise kind(f"failed: {_without_secrets(first_line(error), url)}") from error
 
 
 def _since(query: str, column: str, placeholder: str) -> str:

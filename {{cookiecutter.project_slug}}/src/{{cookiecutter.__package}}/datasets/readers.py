@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.fs
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from .. import Refused, first_line
+from .. import Refused, Unavailable, first_line
 from .databases import Since, read_query
 from .places import file_name, filesystem, is_here, matches, opened, state
 from .snapshots import read_columns
@@ -163,7 +163,7 @@ def _read_query(source: Source, root: Path, since: Since | None, seen: Callable[
     except (OSError, ValueError) as error:
         raise Refused(f"source {source.name}: {source.sql} cannot be read: {first_line(error)}") from error
     except Refused as refusal:
-        raise Refused(f"source {source.name}: {source.sql} on {source.database} {refusal}") from refusal
+        raise type(refusal)(f"source {source.name}: {source.sql} on {source.database} {refusal}") from refusal
 
 
 def _read_files(source: Source, root: Path, seen: Callable[[int], None]) -> pa.Table:
@@ -209,7 +209,8 @@ def _read_file(source: Source, location: str, root: Path) -> pa.Table:
     except Refused:
         raise
     except Exception as error:  # each format has errors of its own
-        raise Refused(f"source {source.name}: {location} cannot be read: {first_line(error)}") from error
+        kind = Unavailable if isinstance(error, OSError) and "://" in location else Refused
+        raise kind(f"source {source.name}: {location} cannot be read: {first_line(error)}") from error
 
 
 def _read_csv(source: Source, path: Path) -> pa.Table:

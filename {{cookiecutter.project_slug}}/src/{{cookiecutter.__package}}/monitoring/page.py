@@ -13,7 +13,7 @@ from ..datasets.page import Section, write_page
 from ..retraining.profiles import Column, Counts
 from ..serving.log_store import open_log
 from . import drift
-from .triggers import Alarm, known_alarms
+from .triggers import KINDS, Alarm, known_alarms
 from .watch import Watched
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 SHOWN = 12  # columns in the strip of signals, and with old and new distributions
 STRONG = 4.0  # standard deviations of the reference days that have the strongest colour
-KINDS = ("quality", "drift", "performance", "staleness")
 METRICS = ROOT / "reports" / "watch.prom"
 
 

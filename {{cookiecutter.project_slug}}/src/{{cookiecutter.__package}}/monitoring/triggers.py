@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Integer, MetaData, String, Table, Text, insert, select, update
+from sqlalchemy import BigInteger, Integer, MetaData, String, Table, Text, insert, or_, select, update
 from sqlalchemy import Column as Field
 from sqlalchemy.engine import Engine
 
@@ -12,6 +12,7 @@ from ..serving.log_store import micros_of
 
 COOL_DOWN = 14  # days in which the same alarm is not raised again
 PAUSE = 3  # days between two retrains that alarms ask for
+KINDS = ("quality", "drift", "performance", "staleness")  # of alarms
 ATTEMPTS = 3  # of a retrain that fails, a watch each
 TABLES = MetaData()
 ALARMS = Table(
@@ -102,15 +103,25 @@ def known_alarms(engine: Engine, model: str) -> list[Alarm]:
 
 
 def ask(engine: Engine, model: str, reason: str, now: datetime) -> bool:
-    """Ask for a retrain, unless one is asked for already or was done within the pause; return whether it was new."""
-    paused = micros_of(now - timedelta(PAUSE))
-    waits = (TRIGGERS.c.done_at.is_(None)) | (TRIGGERS.c.done_at > paused)
+    """Ask for a retrain, unless one is asked for already; return whether it was new.
+
+    What alarms ask for also waits until PAUSE days after the last retrain that alarms asked for.
+    """
+    waits = TRIGGERS.c.done_at.is_(None)
+    if by_alarm(reason):
+        alarmed = or_(*(TRIGGERS.c.reason.startswith(f"{kind}: ") for kind in KINDS))
+        waits |= alarmed & (TRIGGERS.c.done_at > micros_of(now - timedelta(PAUSE)))
     with engine.begin() as connection:
         if connection.execute(select(TRIGGERS.c.trigger_id).where(TRIGGERS.c.model == model, waits)).first():
             return False
         row = {"model": model, "reason": reason, "created_at": micros_of(now), "attempts": 0}
         connection.execute(insert(TRIGGERS).values(row))
     return True
+
+
+def by_alarm(reason: str) -> bool:
+    """Return whether an alarm asks for a retrain, by its reason."""
+    return reason.startswith(tuple(f"{kind}: " for kind in KINDS))
 
 
 def waiting(engine: Engine) -> list[Trigger]:

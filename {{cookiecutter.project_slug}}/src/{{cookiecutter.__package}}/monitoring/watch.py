@@ -7,18 +7,17 @@ from datetime import date, datetime
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from .. import Refused, first_line
+from .. import first_line
 from ..registry.deployments import deployments
 from ..registry.versions import Version, champion_version, run_artifacts
 from ..retraining.profiles import ANSWER, Counts, Profile, known_profile
 from ..retraining.quality import Problem, problems
-from ..retraining.retrain import retrain
 from ..serving.log_store import open_log
 from ..training import aside
 from ..training.contract import Model, load_model
 from ..training.params import model_blocks
 from ..training.workspace import Workspace
-from . import days, drift, triggers
+from . import days, drift, notify, retrains, triggers
 from .drift import Change
 from .performance import BLOCKS, WEEK, Performance, judged
 from .triggers import Alarm
@@ -89,10 +88,11 @@ def watch(names: list[str], now: datetime, *, act: bool = False) -> list[Watched
     for each in found:
         each.fresh = triggers.record_alarms(engine, each.alarms)
         _suspect(each, engine)
+        notify.tell(each.model, [f"{alarm.kind}: {alarm.words}" for alarm in each.fresh])
         if act and (reason := reason_to_retrain(each)):
             triggers.ask(engine, each.model, reason, now)
     if act:
-        retrain_asked(engine, now)
+        retrains.retrain_asked(engine)
     return found
 
 
@@ -124,17 +124,6 @@ def watched(model: Model, engine: Engine, now: datetime) -> Watched:
 def reason_to_retrain(found: Watched) -> str:
     """Return why the model should be retrained; empty if there is no reason: bad rows alone are none."""
     return "; ".join(f"{each.kind}: {each.words}" for each in found.fresh if each.kind != "quality")
-
-
-def retrain_asked(engine: Engine, now: datetime) -> None:
-    """Do the retrains that are asked for, one after the other; one that fails is tried again by the next watch."""
-    for trigger in triggers.waiting(engine):
-        try:
-            [outcome] = retrain([trigger.model], trigger.reason, unattended=True)
-            triggers.tried(engine, trigger, outcome.message, now, done=outcome.state not in ("failed", "waiting"))
-        except Refused as refusal:  # a source is away, or another training is at work
-            print(f"{trigger.model}: not retrained yet: {refusal}", flush=True)
-            triggers.tried(engine, trigger, first_line(refusal), now, done=False)
 
 
 def _look_at_inputs(found: Watched, engine: Engine, model: str, over: list[date], since: date) -> None:

@@ -11,7 +11,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server i
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from .. import Refused, first_line
+from .. import Refused, Unavailable, first_line
 from . import database
 from .settings import DATABASE, PROJECT, RUNS, server
 
@@ -68,7 +68,8 @@ def mlflow_errors() -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError, ImportError) as error:
-        raise Refused(f"the registry {_place()} fails: {first_line(error)}") from error
+        kind = Unavailable if server() else Refused
+        raise kind(f"the registry {_place()} fails: {first_line(error)}") from error
 
 
 def registered_name(model: str) -> str:

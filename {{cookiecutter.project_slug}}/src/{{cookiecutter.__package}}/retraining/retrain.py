@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from .. import ROOT, Refused, first_line
+from .. import ROOT, Refused, Unavailable, first_line
 from ..registry import provenance
 from ..registry.database import local_champion
 from ..registry.provenance import Provenance
@@ -53,7 +53,8 @@ def retrain(names: list[str], reason: str, *, unattended: bool = False) -> list[
         unattended: Whether nobody watches: then only committed code is promoted.
 
     Raises:
-        Refused: If a source cannot be read, rows break their schema, or another training is at work.
+        Refused: If a source cannot be read, or rows break their schema.
+        Unavailable: If a source does not answer or another training is at work; unattended, if the registry is away.
     """
     outcomes = []
     with training_lock(), stages.repository() as repo:
@@ -179,6 +180,8 @@ def _retrain_model(name: str, block: dict, stale: set[str], repo: Repo, reason: 
             mark_unchanged(name, block, outcome.version)
         return outcome
     except Refused as refusal:
+        if unattended and isinstance(refusal, Unavailable):
+            raise  # what asked for the retrain tries again
         return Outcome(name, "failed", None, f"failed: {refusal}")
     except Exception as error:  # a model is somebody's code and may raise anything
         traceback.print_exc(file=sys.stderr)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from .. import ROOT, Refused
+from .. import ROOT, Refused, Unavailable
 
 ARTIFACTS = ROOT / "artifacts"
 
@@ -123,4 +123,4 @@ def training_lock() -> Iterator[None]:
         with FileLock(ROOT / ".training.lock", timeout=0):
             yield
     except Timeout as error:
-        raise Refused("another training is at work in this folder: wait for it to end") from error
+        raise Unavailable("another training is at work in this folder: wait for it to end") from error
