@@ -157,6 +157,15 @@ def test_without_a_champion_it_starts_and_says_why_it_is_not_ready(path, monkeyp
         assert "no champion" in answer.text
 
 
+@pytest.mark.parametrize("value", [1e39, -1.7e308])
+def test_a_number_beyond_what_models_compute_with_is_refused_with_its_column(service, inputs, rows, path, value):
+    names = [column.name for column in inputs if column.kind == "number"] or pytest.skip("no input is a number")
+    answer = service.post(path, json={"rows": [rows[0] | {names[-1]: value}]})
+
+    assert answer.status_code == 422
+    assert f"column '{names[-1]}' is {value:g}" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("seconds", ["abc", "0", "-1", "nan", "inf"])
 def test_a_wrong_setting_is_refused_with_its_variable(command, monkeypatch, seconds):
     monkeypatch.setattr(app, "run", lambda *_: pytest.fail("it serves"))

@@ -50,6 +50,20 @@ def test_statuses_that_it_answers_are_described(service, model):
     assert str(service.post(path, content=b"x" * 10_000_001).status_code) in known
 
 
+def test_labels_are_described_with_what_they_are_answered(service, model):
+    path = f"/models/{model.name}/feedback"
+    known = service.get("/openapi.json").json()["paths"][path]["post"]["responses"]
+
+    for body in ({"labels": []}, {"labels": [{}]}, {"labels": [{"prediction_id": 1, "label": 1}]}, {}):
+        answer = service.post(path, json=body)
+        assert str(answer.status_code) == "422"
+        assert isinstance(answer.json()["detail"], str)
+    answer = service.post(path, json={"labels": [{"prediction_id": "unknown", "label": 1}]})
+    schema = known["200"]["content"]["application/json"]["schema"]
+    assert answer.json().keys() == schema["properties"].keys()
+    assert service.get("/metrics").headers["content-type"].startswith("text/plain")
+
+
 def test_the_page_needs_no_key_and_may_run_only_its_own_script(trained, monkeypatch):
     monkeypatch.setenv("SERVE_API_KEY", "key")
     with TestClient(app.create_app()) as guarded:

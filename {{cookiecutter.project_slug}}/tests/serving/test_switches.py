@@ -54,11 +54,11 @@ def let_serve(model, number):
 
 @pytest.fixture
 def port(trained):
-    """The port of a service that looks for a new champion twenty times a second."""
+    """The port of a service that asks the registry only once it has changed, but for once a minute."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"PYTHONPATH": str(trained / "src"), "SERVE_POLL_SECONDS": "0.05"}
+    environment = os.environ | {"PYTHONPATH": str(trained / "src"), "SERVE_POLL_SECONDS": "60"}
     process = subprocess.Popen([sys.executable, "-m", PACKAGE, "serve", str(port)], cwd=trained, env=environment)
     try:
         yield port

@@ -12,6 +12,7 @@ from .. import BadRows
 from .ranges import simple_checks
 from .table import Table
 
+LARGEST = float(np.finfo(np.float32).max)  # number that models can compute with: trees do so in single precision
 SHOWN, WIDTH = 3, 60  # bad values shown in a message, and characters of each
 
 
@@ -70,6 +71,8 @@ def _typed(values: pd.Series, column: Input) -> pd.Series:
         typed = typed.astype("Float64").astype(float)
         if np.isinf(typed.to_numpy()).any():
             typed = typed.where(np.isfinite(typed))
+        if len(large := typed[typed.abs() > LARGEST]):
+            raise BadRows(f"column {column.name!r} is {large.iloc[0]:g} in {len(large)} rows, but at most {LARGEST:g}")
     elif column.kind == "date":
         stamps = values.where(~values.map(_is_number))
         typed = pd.to_datetime(stamps, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
@@ -106,7 +109,7 @@ def _numbers(value: Any) -> list[float | None] | None:
         return None
     plain = [None if item is None or item != item else item for item in value]
     numbers = all(item is None or (isinstance(item, int | float) and not isinstance(item, bool)) for item in plain)
-    good = numbers and not any(item in (np.inf, -np.inf) for item in plain)
+    good = numbers and all(item is None or abs(item) <= LARGEST for item in plain)
     return [item if item is None else float(item) for item in plain] if good else None
 
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import BadRows, from_environment
+from ..registry import database
 from ..registry.settings import PROJECT
 from ..training.params import model_blocks
 from . import feedback
@@ -34,6 +35,8 @@ from .server import check_port, run
 from .settings import Settings
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # the variable of the folder in which several processes count
+NO_KEY = {401: {"description": "the key is missing or wrong (X-API-Key)"}}
+GLANCE = 0.1  # seconds between looks at whether the project's own registry has changed, which cost nothing
 PREDICT = re.compile("/models/(?P<name>[^/]+)/predict")
 routes = APIRouter(route_class=PlainJSONRoute)
 
@@ -109,10 +112,13 @@ async def _lifespan(service: FastAPI) -> AsyncIterator[None]:
 
 
 def follow_champions(models: ServedModels, stop: threading.Event) -> None:
-    """Look for new champions until told to stop."""
-    seconds = from_environment(Settings).serve_poll_seconds
-    while not stop.wait(seconds):
-        models.refresh()
+    """Look for new champions until told to stop: at once where the project's own registry changes, else now and then."""
+    seconds, seen, looked = from_environment(Settings).serve_poll_seconds, database.state(), time.monotonic()
+    while not stop.wait(min(seconds, GLANCE)):
+        state = database.state()
+        if state != seen or time.monotonic() - looked >= seconds:
+            seen, looked = state, time.monotonic()
+            models.refresh()
 
 
 @routes.get("/", include_in_schema=False)
@@ -128,7 +134,7 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@routes.get("/ready")
+@routes.get("/ready", responses={503: {"description": "a model has no champion here, or not its newest"}})
 async def ready(request: Request, response: Response) -> dict[str, Any]:
     """Answer 200 once every model has a champion here, else 503 and why."""
     models = request.app.state.models
@@ -136,13 +142,13 @@ async def ready(request: Request, response: Response) -> dict[str, Any]:
     return {"ready": models.ready(), "errors": models.errors}
 
 
-@routes.get("/version")
+@routes.get("/version", responses=NO_KEY)
 async def version(request: Request) -> dict[str, Any]:
     """Answer for each model the version that serves, and why its newest champion does not."""
     return request.app.state.models.versions()
 
 
-@routes.get("/metrics")
+@routes.get("/metrics", responses=NO_KEY, response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Answer counters and times in Prometheus' format."""
     state = request.app.state

@@ -15,7 +15,7 @@ SHOWN = 10  # unknown ids and keys in an answer
 routes = APIRouter(route_class=PlainJSONRoute)
 
 
-@routes.post("/models/{name}/feedback")
+@routes.post("/models/{name}/feedback", include_in_schema=False)
 def feedback(
     request: Request, name: str, records: Annotated[list[dict[str, Any]], FailFast(), Body(embed=True, alias="labels")]
 ) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def parsed(records: list[dict[str, Any]]) -> list[Label]:
         identity, key = record.get("prediction_id"), record.get("key")
         if (identity is None) == (key is None):
             raise BadRows(f"{where} needs one of prediction_id and key")
+        for name in ("prediction_id", "time"):
+            if not isinstance(record.get(name), str | None):
+                raise BadRows(f"{where}: {name} is {record[name]!r}, which is no text")
         text = key_text(key if isinstance(key, list) else [key]) if key is not None else ""
         found.append(Label(record["label"], str(identity or ""), text or "", _micros(record.get("time"), where)))
     return found
@@ -110,15 +113,19 @@ def _identified(connection: Connection, model: str, labels: list[Label]) -> list
     wanted = {request_of(each.prediction_id)[0] for each in labels}
     there = select(request, REQUESTS.c.rows).where(REQUESTS.c.model == model, request.in_(wanted))
     rows = dict(connection.execute(there).tuples().all())
+    newest = select(KEYS.c.entity_key, func.max(column)).where(KEYS.c.model == model).group_by(KEYS.c.entity_key)
+    keys = {each.key for each in labels if each.time is None}
+    latest = dict(connection.execute(newest.where(KEYS.c.entity_key.in_(keys))).tuples().all())
     found = []
     for each in labels:
         if each.prediction_id:
             own, place = request_of(each.prediction_id)
             found.append(each.prediction_id if 0 <= place < rows.get(own, 0) else None)
-            continue
-        newest = select(func.max(column)).where(KEYS.c.model == model, KEYS.c.entity_key == each.key)
-        newest = newest if each.time is None else newest.where(column <= first_id(each.time + 1))
-        found.append(connection.scalar(newest))
+        elif each.time is None:
+            found.append(latest.get(each.key))
+        else:
+            before = newest.where(KEYS.c.entity_key == each.key, column <= first_id(each.time + 1))
+            found.append(next((identity for _, identity in connection.execute(before)), None))
     return found
 
 

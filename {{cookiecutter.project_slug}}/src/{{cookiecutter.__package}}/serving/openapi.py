@@ -10,17 +10,19 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from ..datasets.columns import Input
+from ..datasets.columns import LARGEST, Input
 from ..datasets.ranges import in_words
+from .protection import MAX_ROWS
 from .served_version import ServedVersion
 
+NUMBER = {"type": "number", "minimum": -LARGEST, "maximum": LARGEST}
 TYPES = {
-    "number": {"type": "number"},
+    "number": NUMBER,
     "text": {"type": "string"},
     "boolean": {"type": "boolean"},
     "date": {"type": "string", "format": "date-time"},
     "file": {"type": "string", "contentEncoding": "base64"},
-    "list of numbers": {"type": "array", "items": {"type": ["number", "null"]}},
+    "list of numbers": {"type": "array", "items": NUMBER | {"type": ["number", "null"]}},
 }
 REFUSALS = {
     "401": "the key is missing or wrong (X-API-Key)",
@@ -30,8 +32,20 @@ REFUSALS = {
     "422": "a row does not fit: the text names the column",
     "503": "no champion yet, or busy: try again after Retry-After",
 }
-DETAIL = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
-PREDICT = "/models/{name}/predict"
+TEXT, COUNT = {"type": "string"}, {"type": "integer"}
+MODEL = {"model": TEXT}
+PREDICT, FEEDBACK = "/models/{name}/predict", "/models/{name}/feedback"
+GIVEN, NONE = {"not": {"type": "null"}}, {"type": "null"}
+LABEL = {
+    "type": "object",
+    "properties": {"label": GIVEN, "time": {"type": ["string", "null"], "format": "date-time"}},
+    "required": ["label"],
+    "oneOf": [
+        {"properties": {"prediction_id": {"type": "string"}, "key": NONE}, "required": ["prediction_id"]},
+        {"properties": {"prediction_id": NONE, "key": GIVEN}, "required": ["key"]},
+    ],
+    "unevaluatedProperties": False,
+}
 
 
 def document(service: FastAPI) -> dict[str, Any]:
@@ -39,7 +53,8 @@ def document(service: FastAPI) -> dict[str, Any]:
     found = get_openapi(title=service.title, version=service.version, routes=service.routes)
     for name in service.state.models.names:
         champion = service.state.models.champions.get(name)
-        found["paths"][PREDICT.format(name=name)] = {"post": _operation(name, champion)}
+        found["paths"][PREDICT.format(name=name)] = {"post": _predict(name, champion)}
+        found["paths"][FEEDBACK.format(name=name)] = {"post": _feedback(name)}
     return found
 
 
@@ -56,9 +71,8 @@ def page() -> tuple[str, dict[str, str]]:
     return text, {"Content-Security-Policy": f"{rest}; {policy}", "X-Content-Type-Options": "nosniff"}
 
 
-def _operation(name: str, champion: ServedVersion | None) -> dict[str, Any]:
+def _predict(name: str, champion: ServedVersion | None) -> dict[str, Any]:
     """Return what is asked of a model, and what it answers."""
-    refusals = {code: _content(DETAIL, why) for code, why in REFUSALS.items()}
     row, asked, answered = {"type": "object"}, {}, {}
     if champion:
         signature = champion.version.signature
@@ -67,19 +81,46 @@ def _operation(name: str, champion: ServedVersion | None) -> dict[str, Any]:
         row |= {"properties": columns, "required": required}
         asked = {"rows": signature.examples[:1]}
         answered = {"model": name, "version": champion.number, "predictions": signature.predictions[:1], "warnings": []}
-    body = {"type": "object", "properties": {"rows": {"type": "array", "items": row}}, "required": ["rows"]}
-    rows, texts = {"type": "array", "items": {"type": "object"}}, {"type": "array", "items": {"type": "string"}}
-    parts = {"model": {"type": "string"}, "version": {"type": "string"}, "predictions": rows, "warnings": texts}
-    answer = {"type": "object", "properties": parts | {"prediction_ids": texts}, "required": list(parts)}
+    parts = {"version": TEXT, "predictions": _several({"type": "object"}), "warnings": _several(TEXT)}
+    answer = _object(MODEL | parts, {"prediction_ids": _several(TEXT)})
     return {
         "summary": f"Predict rows by {name}",
         "operationId": f"predict_{name}",
-        "requestBody": {"required": True} | _content(body, "", asked),
-        "responses": {"200": _content(answer, "a prediction for each row", answered)} | refusals,
+        "requestBody": {"required": True} | _content(_object({"rows": _items(row)}), "", asked),
+        "responses": {"200": _content(answer, "a prediction for each row", answered)} | _refusals(),
     }
 
 
-def _content(schema: dict[str, Any], description: str, example: dict[str, Any] | None = None) -> dict[str, Any]:
+def _feedback(name: str) -> dict[str, Any]:
+    """Return how labels come to a model."""
+    answer = _object(MODEL | {"stored": COUNT, "unknown": _several(TEXT), "unknown_count": COUNT})
+    return {
+        "summary": f"Store labels of what {name} predicted",
+        "operationId": f"feedback_{name}",
+        "requestBody": {"required": True} | _content(_object({"labels": _items(LABEL)})),
+        "responses": {"200": _content(answer, "how many were stored, and which name no prediction")}
+        | _refusals({"409": "nothing is logged here"}),
+    }
+
+
+def _refusals(more: dict[str, str] | None = None) -> dict[str, Any]:
+    return {code: _content(_object({"detail": TEXT}), why) for code, why in (REFUSALS | (more or {})).items()}
+
+
+def _object(required: dict[str, Any], more: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"type": "object", "properties": required | (more or {}), "required": [*required]}
+
+
+def _several(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _items(items: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of what one request may hold."""
+    return _several(items) | {"minItems": 1, "maxItems": MAX_ROWS}
+
+
+def _content(schema: dict[str, Any], description: str = "", example: dict[str, Any] | None = None) -> dict[str, Any]:
     found = {"schema": schema} | ({"example": example} if example else {})
     return ({"description": description} if description else {}) | {"content": {"application/json": found}}
 
