@@ -112,7 +112,7 @@ async def _lifespan(service: FastAPI) -> AsyncIterator[None]:
 
 
 def follow_champions(models: ServedModels, stop: threading.Event) -> None:
-    """Look for new champions until told to stop: at once where the project's own registry changes, else now and then."""
+    """Look for new champions until told to stop: when the project's own registry changes, and now and then."""
     seconds, seen, looked = from_environment(Settings).serve_poll_seconds, database.state(), time.monotonic()
     while not stop.wait(min(seconds, GLANCE)):
         state = database.state()

@@ -23,6 +23,6 @@ class Settings(BaseSettings):
     serve_host: str = "127.0.0.1"  # 0.0.0.0 opens it to other machines
     serve_api_key: str = ""  # if set, every request but those to /, /health and /ready sends it in X-API-Key
     serve_processes: Annotated[int, Field(ge=1, le=256)] = 1  # each with all models, and limits of its own
-    serve_poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5  # between checks for a new champion; a local registry is looked at all the time
+    serve_poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5  # between checks for a champion, if no file tells
     prediction_log: Annotated[str, AfterValidator(_database)] = "sqlite:///predictions.db"  # none: nothing is logged
     prediction_log_days: Annotated[int, Field(gt=0, le=36_500)] = 90  # after which predictions are deleted
