@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from tables import BOOSTED, Set
 from tables import section as of_tables
 
 PROBLEM = "classification"
+BINS, DRAWS = 10, 50  # groups of rows whose calibration is measured, and how often truths are drawn
+METHODS = ("linear", "boosted", "LightGBM", "template")  # whose calibration is shown
 
 
 def football(rows: pd.DataFrame) -> pd.DataFrame:
@@ -44,6 +48,46 @@ SETS = (
 )
 
 
+def calibration(lines: list[dict[str, Any]]) -> list[str]:
+    """Return the table of calibration errors, and of what they would be by chance if all were well."""
+    head = ["set", "rarest class", *METHODS, "template, by chance"]
+    found = ["", "Calibration: the mean distance between the predicted probability of a class and how often it occurs,"]
+    found[1] += f" in {BINS} groups of rows, over all classes; 'by chance' is that of truths drawn from the template's"
+    found[1] += " own probabilities, which are calibrated by construction."
+    found += ["", f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for line in lines:
+        chances = {name: np.concatenate([numbers(each[name]) for _, each in line["held out"]]) for name in METHODS}
+        classes = (
+            line["held out"][0][1]["template"].filter(regex="^probability_").columns.str.removeprefix("probability_")
+        )
+        truth = np.concatenate([test[line["set"].target].astype(str) for test, _ in line["held out"]])
+        hits = truth[:, None] == classes.to_numpy()
+        drawn = np.mean([error(chances["template"], draw(chances["template"], seed)) for seed in range(DRAWS)])
+        errors = [f"{error(chances[name], hits):.3f}" for name in METHODS]
+        found.append(f"| {line['set'].name} | {hits.mean(axis=0).min():.1%} | {' | '.join(errors)} | {drawn:.3f} |")
+    return found
+
+
+def numbers(guesses: pd.DataFrame) -> np.ndarray:
+    """Return the probabilities, `(rows, classes)`."""
+    return guesses.filter(regex="^probability_").to_numpy()
+
+
+def error(chances: np.ndarray, hits: np.ndarray) -> float:
+    """Return the mean distance of probability and frequency, in groups of equally many rows of similar probability."""
+    found = []
+    for chance, hit in zip(chances.T, hits.T, strict=True):
+        groups = np.array_split(np.argsort(chance, kind="stable"), BINS)
+        found += [abs(chance[each].mean() - hit[each].mean()) for each in groups]
+    return float(np.mean(found))
+
+
+def draw(chances: np.ndarray, seed: int) -> np.ndarray:
+    """Return truths drawn from the probabilities, as booleans, `(rows, classes)`."""
+    drawn = np.random.default_rng(seed).random((len(chances), 1)) > chances.cumsum(axis=1)
+    return drawn.sum(axis=1).clip(max=chances.shape[1] - 1)[:, None] == np.arange(chances.shape[1])
+
+
 def section(package: str, names: list[str]) -> str:
     """Return the section of the page, in Markdown."""
     from lightgbm import LGBMClassifier
@@ -51,4 +95,6 @@ def section(package: str, names: list[str]) -> str:
 
     boosted = HistGradientBoostingClassifier(max_leaf_nodes=15, early_stopping=False, random_state=0)
     peers = {"LightGBM": LGBMClassifier(verbose=-1, n_jobs=1), BOOSTED: boosted}
-    return of_tables(package, "classifier", [each for each in SETS if not names or each.name in names], peers)
+    return of_tables(
+        package, "classifier", [each for each in SETS if not names or each.name in names], peers, calibration
+    )

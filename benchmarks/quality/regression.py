@@ -7,7 +7,9 @@ from tables import section as of_tables
 
 PROBLEM = "regression"
 HOUSES = ("Address", "CostPerSqFt", "SPLPPct", "OrigPrice", "ListPrice")
-HOUSES = ("Address", "CostPerSqFt", "SPLPPct", "OrigPrice", "ListPrice")
+STORM = ("category", "pressure", "status", "tropicalstorm_force_diameter", "hurricane_force_diameter")
+CRIMES = ("lcriv", "lcrip", "gcriv", "gcrip")
+DEATHS = ("afatal", "nfatal", "sfatal", *(f"{part}fatal{ages}" for part in ("", "n") for ages in (1517, 1820, 2124)))
 
 SETS = (
     Set("modeldata/concrete", "compressive_strength", chosen_on=True),
@@ -29,6 +31,25 @@ SETS = (
     Set("crch/RainIbk", "rain", "rownames", chosen_on=True),
     Set("robustbase/NOxEmissions", "LNOx", "julday", chosen_on=True),
     Set("Stat2Data/GrinnellHouses", "SalePrice", "Date", HOUSES, chosen_on=True),
+    Set("modeldata/Chicago", "ridership", "date", chosen_on=True),
+    Set("Ecdat/Males", "wage", "year", ("nr",), chosen_on=True),
+    Set("Ecdat/Cigar", "sales", "year", chosen_on=True),
+    Set("AER/USSeatBelts", "fatalities", "year", chosen_on=True),
+    Set("AER/PSID7682", "wage", "year", chosen_on=True),
+    Set("gapminder/gapminder", "lifeExp", "year", chosen_on=True),
+    Set("plm/EmplUK", "emp", "year", ("firm",), chosen_on=True),
+    Set("Ecdat/Crime", "crmrte", "year", chosen_on=True),
+    Set("nycflights13/weather", "temp", "time_hour", ("dewp",), chosen_on=True),
+    Set("stevedata/gss_wages", "realrinc", "year", chosen_on=True),
+    Set("dplyr/storms", "wind", "year", STORM, chosen_on=True),
+    Set("openintro/ames", "price", "Yr.Sold", ("Order", "PID"), chosen_on=True),
+    Set("AER/Fatalities", "fatal", "year", DEATHS),
+    Set("Ecdat/Produc", "gsp", "year"),
+    Set("wooldridge/fertil1", "kids", "year"),
+    Set("wooldridge/prison", "criv", "year", CRIMES),
+    Set("dslabs/us_contagious_diseases", "count", "year"),
+    Set("plm/LaborSupply", "lnhr", "year", ("id",)),
+    Set("ggplot2/economics", "unemploy", "date"),
 )
 
 

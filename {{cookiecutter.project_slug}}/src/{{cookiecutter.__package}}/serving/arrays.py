@@ -29,7 +29,7 @@ from .encodings import FrameColumns, encoding
 from .plain_rows import Columns
 
 COPIED = 1_000_000  # numbers up to which rows are copied for each tree
-BLEND = f"{PROJECT}.features.blend.Blend"
+BLEND, CORRECTED = (f"{PROJECT}.features.blend.{name}" for name in ("Blend", "Corrected"))
 
 Arrays = Callable[[np.ndarray], np.ndarray]  # of encoded features, (rows, features)
 
@@ -79,8 +79,12 @@ class ArrayPipeline:
 
 def _call(estimator: Any, name: str) -> Arrays:
     """Return what predicts as the fitted estimator's method of this name."""
-    if f"{type(estimator).__module__}.{type(estimator).__qualname__}" == BLEND:
+    place = f"{type(estimator).__module__}.{type(estimator).__qualname__}"
+    if place == BLEND:
         return _blend(estimator, name)
+    if place == CORRECTED:
+        first, second = _call(estimator.first_, name), _call(estimator.second_, name)
+        return lambda encoded: first(encoded) + second(encoded)
     kinds = {
         (DummyClassifier, "predict_proba"): _frequencies,
         (DummyRegressor, "predict"): _constant,
