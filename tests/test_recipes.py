@@ -70,9 +70,31 @@ def test_an_argument_is_never_executed_by_a_shell(project, tmp_path):
                 if (project / "PWNED").exists():
                     (project / "PWNED").unlink()
                     wrong.append((name, parameters[place]["name"], payload))
-                elif done.returncode == 0 and f"{payload}\n" not in given:
+                elif done.returncode == 0 and f"{payload}\n" not in _as_given(given, parameters[place], payload):
                     wrong.append((name, parameters[place]["name"], payload, given))
     assert wrong == []
+
+
+def _as_given(noted: str, parameter: dict, payload: str) -> str:
+    """What was noted of a parameter, whose words arrive one by one if it takes several."""
+    return noted.replace("\n".join(payload.split(" ")), payload) if parameter["kind"] == "star" else noted
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stub is a shell script")
+def test_recipes_of_several_words_pass_each_on_and_options_too(project, tmp_path):
+    (tmp_path / "uv").write_text(STUB, encoding="utf-8")
+    (tmp_path / "uv").chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    noted = project / "ARGUMENTS"
+    taking = {name for name, given in recipes(project).items() if [each["kind"] for each in given] == ["star"]}
+    assert taking == {"data", "train", "evaluate", "rollback", "retrain", "watch", "history"}
+    for name in taking:
+        for words in ([], ["--all", "one", "it's"]):
+            noted.write_text("", encoding="utf-8")
+            done = just(project, name, *words, PATH=path)
+            assert noted.read_text(encoding="utf-8").splitlines()[-1 - len(words) :] == [name, *words]
+            assert "''" not in done.stderr.replace("'\\''", "")  # the echoed command
+    noted.unlink()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the stub is a shell script")

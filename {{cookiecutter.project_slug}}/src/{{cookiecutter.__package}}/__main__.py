@@ -36,15 +36,7 @@ def main() -> None:
     """Take snapshots of data; from higher levels on also train, judge and serve models."""
 
 
-class Words(click.Command):
-    """A command whose arguments may come as one text, since a recipe quotes all that it was given."""
-
-    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """Take the words of each argument as arguments."""
-        return super().parse_args(context, [word for text in args for word in text.split()])
-
-
-@main.command(cls=Words)
+@main.command()
 @click.argument("sources", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Read every source, due or not, and queries whole.")
 @click.option("--at", "commit", help="Bring the snapshots and the lock of this commit back instead; read nothing.")

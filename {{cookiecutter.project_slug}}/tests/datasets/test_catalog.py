@@ -141,6 +141,27 @@ def test_a_database_is_read_when_it_is_due_or_asked_for(root, reads, monkeypatch
     assert reads == ["shops", "shops"]
 
 
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S+00:00"])
+def test_a_time_of_change_in_the_future_hides_no_later_row(root, monkeypatch, capsys, form):
+    with sqlite3.connect(root / "shop.db") as database:
+        database.execute("create table shops (shop integer, at text)")
+        put = "insert into shops values (?, ?)"
+        for shop, year in ((1, "2024"), (2, "2099")):
+            database.execute(put, (shop, f"{pd.Timestamp(year):{form}}"))
+    (root / "shops.sql").write_text("select * from shops", encoding="utf-8")
+    monkeypatch.setenv("SHOP_URL", f"sqlite:///{(root / 'shop.db').as_posix()}")
+    entry = {"sql": "shops.sql", "database": "SHOP_URL", "refresh": "as it comes", "full": "yearly"}
+    describe(root, entry | {"key": "shop", "changed": "at"})
+    take(root)
+    with sqlite3.connect(root / "shop.db") as database:
+        database.execute(put, (3, f"{pd.Timestamp('2024-01-02'):{form}}"))
+    capsys.readouterr()
+
+    assert take(root) == ["shops"]
+    assert catalog.read("shops", root)["shop"].tolist() == [1, 2, 3]
+    assert "shops: at is in the future in 1 rows, such as 2099-01-01" in capsys.readouterr().out
+
+
 def test_columns_that_hold_lists_are_named(root):
     (root / "shops.jsonl").write_text('{"shop": 1, "tags": ["a"]}\n{"shop": 2, "tags": ["b"]}\n', encoding="utf-8")
     describe(root, {"file": "shops.jsonl"})

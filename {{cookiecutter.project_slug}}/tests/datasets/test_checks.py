@@ -210,6 +210,16 @@ def test_a_sound_table_gives_no_warning():
     assert jumped(own, own.rows(), own.rows()) == []
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_column_without_a_value_is_named_and_spoils_no_other_check():
+    rows = orders().assign(weight=np.nan, town="Turku")
+    rows = rows.assign(at=rows["at"].iloc[0], late=rows["order"] % 3 == 0)
+    found = said(suspects.suspects(table_of(rows), rows))
+
+    assert "weight: has no value at all" in found
+    assert not [line for line in found if "equal but for their key" in line]  # three columns tell two rows apart
+
+
 def test_a_column_that_is_there_twice_is_named():
     rows = orders().assign(kilos=lambda r: r["weight"])
     own = table_of(rows, SCHEMA.add_columns({"kilos": pa.Column(float)}))

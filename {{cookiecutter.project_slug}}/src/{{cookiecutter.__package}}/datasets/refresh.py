@@ -4,10 +4,11 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -94,11 +95,13 @@ class Refresh:
         table = changes = None
         with Progress(source.name) as progress:
             if increment:
-                table, changes = _increment(source, stored, self.root, progress)
+                table, changes = _increment(source, stored, self, progress)
             if table is None:
                 table = _whole(source, former, self.root, progress)
         if changes is None and stored is not None:
-            _report_missed(source, stored, table)
+            _report_missed(source, stored, table, self.now)
+        if source.changed:
+            _warn_of_future(source, table, self.now)
         same = entry and _is_same(source, entry, former, table)
         digest = entry["sha256"] if same else snapshots.rows_hash(table)
         self._write(source, table, digest, changes, former)
@@ -172,12 +175,12 @@ def _schema(snapshot: Path | None) -> pa.Schema:
 
 
 def _increment(
-    source: Source, stored: pa.Table, root: Path, seen: Callable[[int], None]
+    source: Source, stored: pa.Table, refresh: Refresh, seen: Callable[[int], None]
 ) -> tuple[pa.Table, pa.Table] | tuple[None, None]:
     """Return all rows, fetching only new and changed ones, and what changed; nothing if only a full read can tell."""
-    if (since := _watermark(stored, source)) is None:
+    if (since := _watermark(stored, source, refresh.now)) is None:
         return None, None
-    fetched = _typed_as_before(read_source(source, root, (source.changed, since), seen), stored.schema)
+    fetched = _typed_as_before(read_source(source, refresh.root, (source.changed, since), seen), stored.schema)
     if fetched.schema != stored.schema:
         return None, None
     _existing(source, fetched)
@@ -189,9 +192,10 @@ def _increment(
     return table, _changes(snapshots.without(stored, kept, key), fetched, key)
 
 
-def _watermark(stored: pa.Table, source: Source) -> Any:
-    """Return the largest value of the time of change less the lookback: a number, a time, or a time as text."""
-    newest = pc.max(stored[source.changed]).as_py()
+def _watermark(stored: pa.Table, source: Source, now: datetime) -> Any:
+    """Return the largest value of the time of change, none of the future, less the lookback: a number, time or text."""
+    changed = stored[source.changed]
+    newest = pc.max(changed.filter(pc.invert(_in_future(changed, now)))).as_py()
     if newest is None or not source.lookback:
         return newest
     try:
@@ -199,6 +203,20 @@ def _watermark(stored: pa.Table, source: Source) -> Any:
     except (ValueError, TypeError, IndexError) as error:
         what = f"lookback {source.lookback!r} cannot be taken from {source.changed}, such as {newest!r}"
         raise Refused(f"source {source.name}: {what}") from error
+
+
+def _in_future(changed: pa.ChunkedArray, now: datetime) -> pa.ChunkedArray:
+    """Return which times of change are over a day after now, whatever their zone; none of numbers and other texts."""
+    newest, latest = pc.max(changed).as_py(), now + timedelta(days=1)
+    if isinstance(newest, datetime):
+        latest = latest if newest.tzinfo else latest.replace(tzinfo=None)
+    elif isinstance(newest, date):
+        latest = latest.date()
+    elif isinstance(newest, str) and re.match(r"\d{4}-\d\d-\d\d", newest):
+        latest = latest.isoformat(sep=newest[10:11] or " ")[: len(newest)]
+    else:
+        return pa.chunked_array([np.zeros(len(changed), bool)])
+    return pc.fill_null(pc.greater(changed, pa.scalar(latest, changed.type)), False)
 
 
 def _earlier(value: Any, lookback: str) -> Any:
@@ -243,9 +261,17 @@ def _sorted(rows: pa.ChunkedArray) -> pa.Array:
     return joined.take(pc.sort_indices(joined))
 
 
-def _report_missed(source: Source, stored: pa.Table, now: pa.Table) -> None:
+def _warn_of_future(source: Source, table: pa.Table, now: datetime) -> None:
+    """Print a warning if rows changed at a time that has not come yet: increments take their time from the others."""
+    future = table[source.changed].filter(_in_future(table[source.changed], now))
+    if len(future):
+        what = f"{source.changed} is in the future in {len(future):,} rows, such as {pc.max(future).as_py()}"
+        print(f"  warning: source {source.name}: {what}: a wrong clock? Increments go by the other rows", flush=True)
+
+
+def _report_missed(source: Source, stored: pa.Table, now: pa.Table, time: datetime) -> None:
     """Print how many rows a full read finds changed that increments would never have found."""
-    if stored.schema != now.schema or (since := _watermark(stored, source)) is None:
+    if stored.schema != now.schema or (since := _watermark(stored, source, time)) is None:
         return
     added, changed, removed = differences(stored, now, list(source.key))
     known = pa.scalar(since, stored[source.changed].type)

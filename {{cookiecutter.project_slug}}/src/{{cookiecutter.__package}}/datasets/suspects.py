@@ -79,7 +79,11 @@ def duplicates(table: Table, rows: pd.DataFrame) -> Iterator[Finding]:
     each_row, known, bits = np.zeros(len(rows), "uint64"), {}, 0.0
     for name in others:
         hashes = _hashes(rows[name])
-        shares = rows[name].iloc[: skill.SAMPLE].value_counts(normalize=True).to_numpy() if bits < 64 else np.ones(1)
+        shares = (
+            rows[name].iloc[: skill.SAMPLE].value_counts(normalize=True, dropna=False).to_numpy()
+            if bits < 64
+            else np.ones(1)
+        )
         bits -= np.log2(shares @ shares)  # how seldom two rows have the same value
         first = known.setdefault((hashes[:: max(1, len(hashes) // 1000)].tobytes(), hash(hashes.tobytes())), name)
         if first != name and rows[name].nunique() > 1:
