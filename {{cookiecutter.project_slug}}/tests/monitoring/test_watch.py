@@ -15,12 +15,15 @@ aside = import_module(f"{PACKAGE}.training.aside")
 columns = import_module(f"{PACKAGE}.datasets.columns")
 days = import_module(f"{PACKAGE}.monitoring.days")
 drift = import_module(f"{PACKAGE}.monitoring.drift")
+labels = import_module(f"{PACKAGE}.serving.labels")
 loading = import_module(f"{PACKAGE}.registry.loading")
 log = import_module(f"{PACKAGE}.serving.log_store")
 performance = import_module(f"{PACKAGE}.monitoring.performance")
 retrains = import_module(f"{PACKAGE}.monitoring.retrains")
+prediction_log = import_module(f"{PACKAGE}.serving.prediction_log")
 profiles = import_module(f"{PACKAGE}.retraining.profiles")
 retrain = import_module(f"{PACKAGE}.retraining.retrain")
+tables = import_module(f"{PACKAGE}.datasets.table")
 triggers = import_module(f"{PACKAGE}.monitoring.triggers")
 versions = import_module(f"{PACKAGE}.registry.versions")
 watch = import_module(f"{PACKAGE}.monitoring.watch")
@@ -71,8 +74,10 @@ def fill(engine, model, answered, change=lambda row, day: row, length=LENGTH, la
         )
         for row in np.flatnonzero(generator.random(ROWS) < labelled):
             place = places[row] + (1 + row if wrong(day) else 0)
-            label = json.dumps(truths[place % len(truths)][model.table.target])
-            own = {"prediction_id": log.row_id(request, row), "label": label}
+            truth, answer = truths[place % len(truths)][model.table.target], answers[places[row]]
+            if wrong(day) and "low" in answer:  # far off by as much as its own series is
+                truth = answer["prediction"] + 2 * (answer["high"] - answer["low"])
+            own = {"prediction_id": log.row_id(request, row), "label": json.dumps(truth)}
             labels.append(own | {"label_timestamp": start, "received_at": start})
     newest = {"prediction_id": log.row_id(predictions[-1]["request_id"], 0), "model": model.name, "entity_key": "7"}
     with engine.begin() as connection:
@@ -177,17 +182,7 @@ def test_a_shift_is_found_and_asks_for_one_retrain_that_is_not_lost(engine, mode
     assert triggers.waiting(engine) == []
 
 
-def judgeable(model, holdout):
-    """Skip the test where a loss needs more than target and answer."""
-    try:
-        truth = holdout[[model.table.target]].head(5)
-        model.module.losses(truth, pd.read_parquet(model.files.predictions).head(5), model.table)
-    except KeyError:
-        pytest.skip("its loss needs a column that the log does not have")
-
-
-def test_labels_tell_whether_the_promise_holds(engine, model, holdout, answered):
-    judgeable(model, holdout)
+def test_labels_tell_whether_the_promise_holds(engine, model, answered):
     fill(engine, model, answered, labelled=0.9)
     [found] = watch.watch([model.name], now())
 
@@ -197,16 +192,14 @@ def test_labels_tell_whether_the_promise_holds(engine, model, holdout, answered)
     assert [each for each in found.alarms if each.kind == "performance"] == []
 
 
-def test_answers_that_turn_wrong_are_found(engine, model, holdout, answered):
-    judgeable(model, holdout)
+def test_answers_that_turn_wrong_are_found(engine, model, answered):
     fill(engine, model, answered, labelled=0.9, wrong=lambda day: day >= LENGTH - 7)
     [found] = watch.watch([model.name], now())
 
     assert [each.kind for each in found.alarms] == ["performance"]
 
 
-def test_a_day_with_few_labels_does_not_count(engine, model, holdout, answered):
-    judgeable(model, holdout)
+def test_a_day_with_few_labels_does_not_count(engine, model, answered):
     fill(engine, model, answered, labelled=0.1)
     [found] = watch.watch([model.name], now())
 
@@ -215,8 +208,7 @@ def test_a_day_with_few_labels_does_not_count(engine, model, holdout, answered):
     assert any("days count, 5 of a week are needed" in words for words in found.unknown)
 
 
-def test_labels_that_come_later_are_taken_up(engine, model, holdout, answered):
-    judgeable(model, holdout)
+def test_labels_that_come_later_are_taken_up(engine, model, answered):
     fill(engine, model, answered, length=10)
     watch.watch([model.name], now(10))
     with engine.begin() as connection:
@@ -229,6 +221,33 @@ def test_labels_that_come_later_are_taken_up(engine, model, holdout, answered):
 
     assert len(found.performance.days) == 10
     assert found.performance.share == 1
+
+
+def test_each_step_of_a_forecast_is_judged_by_the_truth_about_its_series_and_time(engine, model, holdout):
+    version = loading.load_served(model.name, versions.champion(model.name))
+    if not version.forecasts:
+        pytest.skip("it answers for no time to come")
+    requests = columns.records(holdout[[model.table.group]].head(1) if model.table.group else holdout[[]].head(1))
+    frame = version.signature.typed(pd.DataFrame.from_records(requests, index=[0]))
+    answers = version.module.prediction_responses(version.estimator, frame)
+    steps = answers[0]["forecast"]
+    start = log.micros_of(datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC))
+    with engine.begin() as connection:
+        for request in (f"{start:013x}00000000", f"{start:013x}00000001"):
+            answered = prediction_log.Answered(request, start, version, requests, answers, 1.0)
+            connection.execute(insert(log.REQUESTS), answered.line())
+            connection.execute(insert(log.KEYS), answered.entities())
+    keys = [tables.key_text([(requests[0] | step).get(name) for name in model.table.keys]) for step in steps]
+    known = [labels.Label(step["prediction"] + 1, key=key) for step, key in zip(steps[1:], keys[1:], strict=True)]
+    assert labels.add_labels(engine, model.name, known, every=True) == (len(steps) - 1, [])
+
+    context = profiles.loss_context(model, version.number)
+    days.judge_days(engine, model, [FIRST], context)
+    [outcome] = days.read_outcomes(engine, model.name)[FIRST].values()
+    assert (outcome.rows, outcome.labelled) == (2 * len(steps), 2 * (len(steps) - 1))
+    group = {model.table.group: requests[0][model.table.group]} if model.table.group else {}
+    own = context[(context[list(group)] == pd.Series(group)).all(axis=1)] if group else context
+    assert outcome.loss == pytest.approx(outcome.labelled / own.drop(columns=list(group)).iloc[0, 0])
 
 
 def test_an_old_version_that_nothing_replaces_is_said_to_be_old(model):

@@ -159,11 +159,13 @@ def labels(file: Path, models: list[str]) -> None:
     """Store the labels in FILE (.csv, .parquet): the prediction_id or the key of each row, and what turned out true."""
     from ..serving.labels import add_labels, read_labels
     from ..serving.log_store import open_log
-    from ..training.params import model_blocks, single_name
+    from ..training.contract import load_model
+    from ..training.modules import forecasts
+    from ..training.params import single_name
 
-    table = _table(name := single_name(models))
-    target = model_blocks([name])[name].get("target") or table.target
-    stored, unknown = add_labels(open_log(), name, read_labels(file, table.keys, target))
+    model = load_model(name := single_name(models))
+    found = read_labels(file, model.table.keys, model.table.target)
+    stored, unknown = add_labels(open_log(), name, found, every=forecasts(model.module))
     click.echo(f"{name}: {stored} labels stored")
     if unknown:
         raise Refused(f"{len(unknown)} labels are of no logged prediction of {name}, such as {unknown[0]!r}")

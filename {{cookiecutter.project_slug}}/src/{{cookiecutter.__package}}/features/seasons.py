@@ -277,6 +277,12 @@ def _scale(values: np.ndarray, last: int, season: int) -> float:
     return naive_error(training if np.isfinite(training).sum() > season else values, season)
 
 
+def loss_context(held: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Return the naive error of each series, by which `losses` scales; of held-out rows."""
+    names = [table.group] if table.group else []
+    return held[[*names, SCALE]].drop_duplicates(names) if names else held[[SCALE]].head(1)
+
+
 def losses(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> np.ndarray:
     """Return the absolute scaled error of each row, `(rows,)`."""
     return np.abs(_errors(rows, predictions, table)) / rows[SCALE].to_numpy()

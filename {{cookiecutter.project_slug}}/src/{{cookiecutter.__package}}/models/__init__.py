@@ -27,6 +27,10 @@ A model that is asked something else than a row of its table (a forecaster needs
     inputs(rows, table) -> list[Input]                             the columns of a request
     prediction_responses(estimator, rows) -> list[dict]            the service's answer to each row
 
+A model whose losses need more of a row than request, prediction and target, such as the scale of its series, adds:
+
+    loss_context(held, table) -> DataFrame                    those columns, a row for each group of the table, or one
+
 A model that keeps something of the rows that newer ones replace, such as the last values of each series, adds:
 
     update(estimator, rows, table) -> estimator               what it keeps is of these rows, nothing is fitted again

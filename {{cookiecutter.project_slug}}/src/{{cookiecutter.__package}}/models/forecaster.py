@@ -25,7 +25,7 @@ YEARS = 2  # of training rows from which on the day of the year is learned from
 
 prediction_requests = seasons.prediction_requests
 losses, metrics, plots = seasons.losses, seasons.metrics, seasons.plots
-tables, loss_units = seasons.tables, seasons.loss_units
+tables, loss_units, loss_context = seasons.tables, seasons.loss_units, seasons.loss_context
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -113,8 +113,14 @@ def read_counts(engine: Engine, model: str, grid: str, version: str = "") -> dic
     return found
 
 
-def judge_days(engine: Engine, model: Model, days: list[date]) -> None:
+def judge_days(engine: Engine, model: Model, days: list[date], context: pd.DataFrame | None = None) -> None:
     """Score the predictions of those days whose labels have changed, and keep the sums.
+
+    Args:
+        engine: The log's database.
+        model: The model.
+        days: The days.
+        context: What its losses need besides request, prediction and target.
 
     Raises:
         KeyError: The model's losses need a column that the log does not have.
@@ -125,7 +131,7 @@ def judge_days(engine: Engine, model: Model, days: list[date]) -> None:
         if known == {mark}:
             continue
         found: dict[str, Outcome] = {}
-        for version, outcome in _outcomes(engine, model, day):
+        for version, outcome in _outcomes(engine, model, day, context):
             found[version] = found[version] + outcome if version in found else outcome
         if not found:
             continue
@@ -174,20 +180,34 @@ def _frames(engine: Engine, model: str, day: date) -> Iterator[tuple[str, pd.Dat
             yield version, inputs.join(answers_of(_answers(own)))
 
 
-def _outcomes(engine: Engine, model: Model, day: date) -> Iterator[tuple[str, Outcome]]:
+def _outcomes(engine: Engine, model: Model, day: date, context: pd.DataFrame | None) -> Iterator[tuple[str, Outcome]]:
     """Yield what labels say of a day, by version, some rows at a time."""
     for rows in _chunks(engine, model.name, day):
-        for version, own in rows.items():
+        for version, requests in rows.items():
+            own = [step for row in requests for step in row.steps()]
             answers = _answers(own)
             labels = pd.Series([None if row.label is None else json.loads(row.label) for row in own], dtype=object)
             known = labels.notna()
             outcome = Outcome(len(own), int(known.sum()), expected=_expected(answers))
             if known.any():
-                requests = pd.DataFrame.from_records([row.inputs for row in own])[known]
-                truth = requests.assign(**{model.table.target: labels[known].infer_objects()}).reset_index(drop=True)
-                yield version, outcome + _scored(model, truth, answers[known].reset_index(drop=True))
+                inputs = pd.DataFrame.from_records([row.inputs for row in own])[known]
+                truth = inputs.assign(**{model.table.target: labels[known].infer_objects()}).reset_index(drop=True)
+                told = _with_context(truth, context)
+                scored = _scored(
+                    model, told.reset_index(drop=True), answers[known].iloc[told.index].reset_index(drop=True)
+                )
+                yield version, replace(outcome, labelled=len(told)) + scored
             else:
                 yield version, outcome
+
+
+def _with_context(truth: pd.DataFrame, context: pd.DataFrame | None) -> pd.DataFrame:
+    """Return labelled rows with what their losses need; without those of groups that the version does not know."""
+    if context is None:
+        return truth
+    groups = [name for name in context if name in truth]
+    found = truth.merge(context, "left", on=groups) if groups else truth.assign(**context.iloc[0])
+    return found.dropna(subset=[name for name in context if name not in groups])
 
 
 def _scored(model: Model, truth: pd.DataFrame, answers: pd.DataFrame) -> Outcome:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 from .. import first_line
 from ..registry.deployments import deployments
 from ..registry.versions import Version, champion_version, run_artifacts
-from ..retraining.profiles import ANSWER, Counts, Profile, known_profile
+from ..retraining.profiles import ANSWER, Counts, Profile, known_profile, loss_context
 from ..retraining.quality import Problem, problems
 from ..serving.log_store import open_log
 from ..training import aside
@@ -204,7 +204,7 @@ def _changes(found: Watched, newest: date, reference: list[date]) -> list[Change
 def _look_at_labels(found: Watched, engine: Engine, model: Model, over: list[date], now: datetime) -> None:
     """Add what labels tell of the newest days, and how much the model's own probabilities expect."""
     try:
-        days.judge_days(engine, model, over[-LABELS_LATE:])
+        days.judge_days(engine, model, over[-LABELS_LATE:], loss_context(model, found.version))
     except (KeyError, ValueError, TypeError) as error:
         found.unknown.append(f"performance: the log lacks what the loss of {model.name} needs ({first_line(error)})")
         return

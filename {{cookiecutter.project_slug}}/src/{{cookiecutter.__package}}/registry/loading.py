@@ -16,7 +16,7 @@ from ..datasets import ranges
 from ..datasets.table import prepared
 from ..training import artifact
 from ..training.artifact import Signature
-from ..training.modules import load_module, load_preparation, optional, responses
+from ..training.modules import forecasts, load_module, load_preparation, optional, responses
 from ..training.workspace import ARTIFACTS
 from .git import has_commit
 from .model_code import code_hash, package_at
@@ -56,6 +56,11 @@ class LoadedVersion:
         """Return a frame of predictions for rows of the right kinds; raise BadRows if they do not fit."""
         with self._bad_rows():
             return self.module.predict(self.estimator, rows)
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether it answers for times to come."""
+        return forecasts(self.module)
 
     def future_requests(self, periods: int | None = None, **known: Any) -> pd.DataFrame:
         """Return a request for each series it knows and each of the next periods.

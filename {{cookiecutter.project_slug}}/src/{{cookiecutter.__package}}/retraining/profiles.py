@@ -20,9 +20,10 @@ from .. import Refused
 from ..datasets import columns
 from ..registry.versions import add_files, fingerprint, get_version, has_file, run_artifacts
 from ..training.contract import Model
+from ..training.modules import optional
 from ..training.workspace import read_rows
 
-FILE = "profile.json"
+FILE, CONTEXT = "profile.json", "loss_context.parquet"
 ANSWER = "prediction: "  # begins the names of the columns that a model answers
 BINS = 20  # of a number, by quantiles
 NAMED = 50  # values of a text that are told apart
@@ -171,13 +172,15 @@ def profile_of(rows: pd.DataFrame, names: list[str], like: Profile | None = None
 
 
 def keep_profile(model: Model, number: str) -> None:
-    """Keep with a version what it learned from; it must be what is in the model's workspace."""
+    """Keep with a version what it learned from, and what its losses need; it must be in the model's workspace."""
     if has_file(model.name, number, FILE):
         return
     before = known_profile(model, get_version(model.name, number).tags.get("parent", ""))
     with TemporaryDirectory() as scratch:
         (Path(scratch) / FILE).write_text(_of_workspace(model, before).json(), encoding="utf-8")
-        add_files(model.name, number, [Path(scratch) / FILE])
+        if context := optional(model.module, "loss_context"):
+            context(read_rows(model.files.holdout), model.table).to_parquet(Path(scratch) / CONTEXT, index=False)
+        add_files(model.name, number, sorted(Path(scratch).iterdir()))
 
 
 def known_profile(model: Model, number: str) -> Profile | None:
@@ -188,10 +191,27 @@ def known_profile(model: Model, number: str) -> Profile | None:
         with run_artifacts(model.name, number, FILE) as file:
             return _read(json.loads(file.read_text(encoding="utf-8")))
     try:
-        same = fingerprint(model) == get_version(model.name, number).tags.get("fingerprint")
-        return _of_workspace(model, None) if same else None
+        return _of_workspace(model, None) if _in_workspace(model, number) else None
     except (OSError, Refused):
         return None
+
+
+def loss_context(model: Model, number: str) -> pd.DataFrame | None:
+    """Return what a version's losses need besides request, prediction and target; None if nothing, or not here."""
+    if not (context := optional(model.module, "loss_context")):
+        return None
+    if has_file(model.name, number, CONTEXT):
+        with run_artifacts(model.name, number, CONTEXT) as file:
+            return pd.read_parquet(file)
+    try:
+        return context(read_rows(model.files.holdout), model.table) if _in_workspace(model, number) else None
+    except (OSError, Refused):
+        return None
+
+
+def _in_workspace(model: Model, number: str) -> bool:
+    """Return whether the version is what is in the model's workspace."""
+    return fingerprint(model) == get_version(model.name, number).tags.get("fingerprint")
 
 
 def answers_of(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -29,7 +29,9 @@ def feedback(
         raise HTTPException(422, f"send between 1 and {MAX_ROWS} labels")
     state.log.flush()
     try:
-        stored, unknown = add_labels(open_log(), name, parsed(records))
+        champion = state.models.champions.get(name)
+        every = champion is not None and champion.version.forecasts
+        stored, unknown = add_labels(open_log(), name, parsed(records), every=every)
     except BadRows as bad:
         raise HTTPException(422, str(bad)) from bad
     except SQLAlchemyError as error:

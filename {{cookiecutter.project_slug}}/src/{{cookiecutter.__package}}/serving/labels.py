@@ -29,7 +29,7 @@ class Label:
     Attributes:
         value: The label, in JSON's types.
         prediction_id: Of the prediction; empty if it is named by its key.
-        key: Of the row; the newest prediction about it is meant, or the newest before `time`.
+        key: Of the row; the newest prediction about it is meant, or the newest before `time`; of a forecaster all.
         time: From when the label holds, in microseconds since 1970; None for now.
     """
 
@@ -59,8 +59,16 @@ def parsed(records: list[dict[str, Any]]) -> list[Label]:
     return found
 
 
-def add_labels(engine: Engine, model: str, labels: Iterator[Label] | list[Label]) -> tuple[int, list[str]]:
+def add_labels(
+    engine: Engine, model: str, labels: Iterator[Label] | list[Label], *, every: bool = False
+) -> tuple[int, list[str]]:
     """Store labels of a model's predictions; of two for one prediction the newest wins.
+
+    Args:
+        engine: The log's database.
+        model: The model's name.
+        labels: What turned out true.
+        every: Whether a label by key is one of all predictions about it, as where a key has a time; else of the newest.
 
     Returns:
         How many were stored, and the ids and keys of those that no logged prediction of the model has.
@@ -68,14 +76,12 @@ def add_labels(engine: Engine, model: str, labels: Iterator[Label] | list[Label]
     labels, stored, unknown = iter(labels), 0, []
     while chunk := list(islice(labels, CHUNK)):
         with engine.begin() as connection:
-            found = _identified(connection, model, chunk)
-            unknown += [
-                each.prediction_id or each.key for each, identity in zip(chunk, found, strict=True) if not identity
-            ]
-            rows = [_row(each, identity) for each, identity in zip(chunk, found, strict=True) if identity]
+            found = _identified(connection, model, chunk, every)
+            unknown += [each.prediction_id or each.key for each, own in zip(chunk, found, strict=True) if not own]
+            rows = [_row(each, identity) for each, own in zip(chunk, found, strict=True) for identity in own]
             if rows:
                 connection.execute(_newest_wins(engine.dialect.name), rows)
-            stored += len(rows)
+            stored += sum(map(bool, found))
     return stored, unknown
 
 
@@ -107,25 +113,27 @@ def read_labels(path: Path, keys: list[str], target: str) -> Iterator[Label]:
             yield Label(label[value], key=key_text([row[name] for name in keys]) or "", time=when)
 
 
-def _identified(connection: Connection, model: str, labels: list[Label]) -> list[str | None]:
-    """Return the id of the logged prediction that each label is about; None for one that is not there."""
+def _identified(connection: Connection, model: str, labels: list[Label], every: bool) -> list[list[str]]:
+    """Return the ids of the logged predictions that each label is about; none for one that is not there."""
     column, request = KEYS.c.prediction_id, REQUESTS.c.request_id
     wanted = {request_of(each.prediction_id)[0] for each in labels}
     there = select(request, REQUESTS.c.rows).where(REQUESTS.c.model == model, request.in_(wanted))
     rows = dict(connection.execute(there).tuples().all())
-    newest = select(KEYS.c.entity_key, func.max(column)).where(KEYS.c.model == model).group_by(KEYS.c.entity_key)
-    keys = {each.key for each in labels if each.time is None}
-    latest = dict(connection.execute(newest.where(KEYS.c.entity_key.in_(keys))).tuples().all())
+    about = select(KEYS.c.entity_key, column if every else func.max(column)).where(KEYS.c.model == model)
+    about = about if every else about.group_by(KEYS.c.entity_key)
+    keys, known = {each.key for each in labels if each.time is None}, {}
+    for key, identity in connection.execute(about.where(KEYS.c.entity_key.in_(keys))):
+        known.setdefault(key, []).append(identity)
     found = []
     for each in labels:
         if each.prediction_id:
             own, place = request_of(each.prediction_id)
-            found.append(each.prediction_id if 0 <= place < rows.get(own, 0) else None)
+            found.append([each.prediction_id] if 0 <= place < rows.get(own, 0) else [])
         elif each.time is None:
-            found.append(latest.get(each.key))
+            found.append(known.get(each.key, []))
         else:
-            before = newest.where(KEYS.c.entity_key == each.key, column <= first_id(each.time + 1))
-            found.append(next((identity for _, identity in connection.execute(before)), None))
+            before = about.where(KEYS.c.entity_key == each.key, column <= first_id(each.time + 1))
+            found.append([identity for _, identity in connection.execute(before)])
     return found
 
 

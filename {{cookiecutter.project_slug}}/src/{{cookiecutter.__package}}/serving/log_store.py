@@ -5,7 +5,7 @@ A request of many rows is one line, since a line for each row would cost the ser
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -70,13 +70,24 @@ LABELS = Table(
 
 @dataclass(frozen=True)
 class Logged:
-    """A row that was answered: its id, the version that answered, both sides, and the label in JSON if there is one."""
+    """A row that was answered: its id, the version that answered, both sides, and the label in JSON if there is one.
+
+    Where the answer is a `forecast` of several steps, `labels` has one for each.
+    """
 
     prediction_id: str
     version: str
     inputs: dict[str, Any]
     answer: dict[str, Any]
     label: str | None
+    labels: tuple[str | None, ...] = ()
+
+    def steps(self) -> Iterator["Logged"]:
+        """Yield the row or, where the answer is a forecast, one row for each of its steps."""
+        if "forecast" not in self.answer:
+            yield self
+        for answer, label in zip(self.answer.get("forecast", ()), self.labels, strict=True):
+            yield replace(self, inputs=self.inputs | answer, answer=answer, label=label, labels=())
 
 
 def open_log() -> Engine:
@@ -102,6 +113,11 @@ def row_id(request: str, place: int) -> str:
     return f"{request}-{place:04x}"
 
 
+def step_id(row: str, place: int) -> str:
+    """Return the id of a step of a row's forecast."""
+    return f"{row}.{place:04x}"
+
+
 def first_id(micros: int) -> str:
     """Return what the ids from this time on, in microseconds since 1970, are not below."""
     return f"{max(micros, 0):013x}"
@@ -111,7 +127,7 @@ def request_of(prediction_id: str) -> tuple[str, int]:
     """Return the request that a row's id is of, and its place there; an id of another form is of no request."""
     request, _, place = prediction_id.rpartition("-")
     try:
-        return request, int(place, 16)
+        return request, int(place.partition(".")[0], 16)
     except ValueError:
         return "", 0
 
@@ -150,7 +166,9 @@ def _rows_of(request: Any, labels: dict[str, str]) -> Iterator[Logged]:
     for place, (inputs, answer) in enumerate(pairs):
         if inputs is not None:
             identity = row_id(request.request_id, place)
-            yield Logged(identity, request.model_version, inputs, answer, labels.get(identity))
+            steps = (step_id(identity, i) for i in range(len(answer.get("forecast", ()))))
+            own = tuple(labels.get(each) for each in steps)
+            yield Logged(identity, request.model_version, inputs, answer, labels.get(identity), own)
 
 
 def delete_before(engine: Engine, micros: int) -> int:

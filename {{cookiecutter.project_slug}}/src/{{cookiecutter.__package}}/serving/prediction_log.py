@@ -23,7 +23,7 @@ from sqlalchemy.engine import Engine
 
 from .. import first_line, from_environment, now
 from ..datasets.table import key_text
-from .log_store import KEYS, REQUESTS, delete_before, micros_of, open_log, row_id
+from .log_store import KEYS, REQUESTS, delete_before, micros_of, open_log, row_id, step_id
 from .settings import NO_LOG, Settings
 
 if TYPE_CHECKING:
@@ -66,16 +66,17 @@ class Answered:
         }
 
     def entities(self) -> list[dict[str, str]]:
-        """Return a line for each row that was sent with its key."""
+        """Return a line for each row that was sent with its key, and for each step of a forecast."""
         names = self.version.signature.keys
         if not any(name in each for name in names[:1] for each in self.records):
             return []
-        texts = (key_text([each.get(name) for name in names]) for each in self.records)
-        return [
-            {"prediction_id": row_id(self.request, i), "model": self.version.model, "entity_key": text}
-            for i, text in enumerate(texts)
-            if text
-        ]
+        rows = zip((row_id(self.request, i) for i in range(len(self.records))), self.records, strict=True)
+        about = [(identity, each) for identity, each in rows]
+        for (identity, each), answer in zip(tuple(about), self.predictions, strict=True):
+            about += [(step_id(identity, i), each | step) for i, step in enumerate(answer.get("forecast", ()))]
+        texts = ((identity, key_text([each.get(name) for name in names])) for identity, each in about)
+        model = self.version.model
+        return [{"prediction_id": identity, "model": model, "entity_key": text} for identity, text in texts if text]
 
 
 class PredictionLog:

@@ -43,6 +43,11 @@ def load_preparation(place: str, package: str = PACKAGE) -> Callable:
     return getattr(import_module(f"{package}.{module}"), name)
 
 
+def forecasts(module: ModuleType) -> bool:
+    """Return whether the models of a module answer for times to come."""
+    return optional(module, "expand_requests") is not None
+
+
 def optional(module: ModuleType, part: str) -> Callable | None:
     """Return a part of the contract, also under its former name; None if the module has none."""
     former = FORMER.get(part, part)
