@@ -86,6 +86,7 @@ OF_MODELS = (
 )
 WHATEVER_THE_MODELS = [  # run with one problem
     "tests/datasets",
+    "tests/monitoring/test_learning.py",
     *(f"tests/monitoring/test_watch.py::test_{name}" for name in OF_ANY_WATCH),
     "tests/registry/test_database.py",
     "tests/registry/test_deployments.py",

@@ -32,7 +32,7 @@ COMMANDS = {
         "serve",
         "recover",
     },
-    "pipeline-centric": {"retrain", "up", "watch", "history", "lineage", "restore", "clean"},
+    "pipeline-centric": {"retrain", "learn", "up", "watch", "history", "lineage", "restore", "clean"},
 }
 LOADED = """
 import sys
@@ -216,6 +216,7 @@ def test_retrain_gates_promotes_and_finds_nothing_new(project, level):
         assert re.match(rf"{model} version \d+ serves", champion)
         assert project.just("lineage", "1", model).startswith(f"{model} version 1")
         assert re.search(r"\n  data \w+ +[0-9a-f]{12}\n", champion) and "\n  verdict " in champion
+    assert "no model learns from the log" in project.just("learn")
     assert "cannot tell" in project.just("watch")
     assert "cannot tell" in project.just("watch", "--retrain")
     assert project.run("uv", "run", "dvc", "status").stdout.strip() == "Data and pipelines are up to date."

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
     retrain_cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$")] = "0 3 * * *"  # every night
+    learn_cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$")] = "0 5 * * *"  # after it, from the log
     watch_cron: Annotated[str, Field(pattern=r"^\S+( \S+){4}$")] = "0 6 * * *"  # every morning
     prefect_api_url: Annotated[str, Field(pattern=r"^https?://\S+$")] = "http://127.0.0.1:4200/api"  # started if none
 
@@ -53,6 +54,17 @@ def retrain(model: str = "", reason: str = "schedule") -> list[str]:
 
     outcomes = retrains.retrain_now([model] if model else [], reason)
     _show(outcomes)
+    if failed := [outcome.message for outcome in outcomes if outcome.state == "failed"]:
+        raise Refused("; ".join(failed))
+    return [f"{outcome.model}: {outcome.message}" for outcome in outcomes]
+
+
+@flow(name="learn", log_prints=True)
+def learn() -> list[str]:
+    """Let every model that can learn from the logged rows whose labels are there; fail if one failed."""
+    from .monitoring.learning import learn as learn_all  # with MLflow, which `up` itself does not need
+
+    outcomes = learn_all([], now(), unattended=True)
     if failed := [outcome.message for outcome in outcomes if outcome.state == "failed"]:
         raise Refused("; ".join(failed))
     return [f"{outcome.model}: {outcome.message}" for outcome in outcomes]
@@ -101,6 +113,7 @@ def schedule() -> None:
     settings, how = from_environment(Settings), {"concurrency_limit": 1, "entrypoint_type": EntrypointType.MODULE_PATH}
     serve(
         retrain.to_deployment("nightly", cron=settings.retrain_cron, triggers=[told], **how),
+        learn.to_deployment("daily", cron=settings.learn_cron, **how),
         watch.to_deployment("daily", cron=settings.watch_cron, **how),
     )
 

@@ -23,6 +23,17 @@ def retrain(models: list[str]) -> None:
 
 
 @click.command()
+@model_names()
+def learn(models: list[str]) -> None:
+    """Let MODELS, or all whose modules have `learn`, learn from logged rows once their labels are there."""
+    from ..monitoring.learning import learn
+
+    outcomes = learn(models, now())
+    if failed := [outcome.model for outcome in outcomes if outcome.state == "failed"]:
+        raise Refused(f"{', '.join(failed)} learned nothing; what served before still serves")
+
+
+@click.command()
 @click.argument("name", type=click.Choice(["split", "fit", "score", "all"]))
 @model_names()
 def stage(name: str, models: list[str]) -> None:
@@ -119,4 +130,4 @@ def clean() -> None:
     click.echo(f"MLflow: {done.runs} runs deleted that made no version; code of versions: {done.code} folders freed")
 
 
-COMMANDS = [retrain, stage, up, watch, lineage, history, restore, clean]
+COMMANDS = [retrain, learn, stage, up, watch, lineage, history, restore, clean]

@@ -37,6 +37,10 @@ A model that keeps something of the rows that newer ones replace, such as the la
     future_requests(estimator, periods) -> DataFrame          a row for each series and each of its next periods
     expand_requests(estimator, rows) -> DataFrame             rows without a time -> a row for each time of the horizon
 
-Modules here import from `..datasets` and `..features` only, so that a version can predict with the code it was made
-with.
+A model that goes on learning from logged rows, once their labels are there (`just learn`), adds:
+
+    learn(estimator, rows, table) -> estimator                rows with their target, in the order of time
+
+Modules here import from `..datasets`, `..features` and each other only, so that a version can predict with the code it
+was made with.
 """

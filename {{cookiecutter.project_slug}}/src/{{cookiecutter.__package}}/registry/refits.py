@@ -42,7 +42,7 @@ def add_refit(model: "Model", number: str) -> str:
     """
     version = get_version(model.name, number)
     tags = version.tags
-    if not refit.is_refitted(model) or tags.get(REFIT):
+    if not refit.is_refitted(model) or tags.get(REFIT) or tags.get("learned_after"):
         return ""
     try:
         if fingerprint(model) != tags["fingerprint"] or running_code(version.module, version.preparation) != tags.get(

@@ -8,7 +8,8 @@ import pandas as pd
 
 from .. import Refused, first_line
 from ..datasets.table import key_hashes
-from ..registry.versions import champion, get_version, run_artifacts
+from ..registry.learned import AFTER
+from ..registry.versions import champion, get_version, recorded_parameters, run_artifacts
 from ..training import evaluate
 from ..training.contract import Model
 from ..training.statistics import gain_interval, resampling_units
@@ -78,20 +79,20 @@ def judge(model: Model, number: str, *, unattended: bool = False, alone: bool = 
     allowed, rows = limits(model), pd.read_parquet(model.files.holdout)
     before = None if alone else champion(model.name)
     conditions = [enough_rows(model, rows), *deployable(model, number, unattended)]
-    conditions += steady_target(model, number, before, allowed)
+    conditions += [*steady_target(model, number, before, allowed), *_no_learner(model, number, before)]
     if not conditions[0].holds:
-        return _verdict(conditions, "")
+        return decided(conditions, "")
     try:
         challenger = Contender.on(model, number, rows)
     except Exception as error:  # a file may be anything, and a model's code may raise anything
-        return _verdict([*conditions, not_loaded("the challenger", error, "it loads and predicts")], "")
+        return decided([*conditions, not_loaded("the challenger", error, "it loads and predicts")], "")
     conditions += [
         *by_itself(model, challenger, allowed),
         check_leakage(model.table, challenger.version.signature.inputs, read_rows(model.files.train), allowed),
     ]
     if before is None:
         conditions += latency(challenger, None, rows, allowed)
-        return _verdict(conditions, f"the first champion: {evaluate.summary(evaluate.read_scores(model))}", number)
+        return decided(conditions, f"the first champion: {evaluate.summary(evaluate.read_scores(model))}", number)
     return _judge_against(before, model, challenger, rows, allowed, conditions)
 
 
@@ -99,6 +100,21 @@ def learned_from(model: Model, number: str, rows: pd.DataFrame) -> np.ndarray:
     """Return which of the rows a version has learned from, by their keys (boolean, (rows,))."""
     with run_artifacts(model.name, number, model.files.train_keys.name) as file:
         return np.isin(key_hashes(model.table, rows), np.load(file, allow_pickle=False))
+
+
+def _no_learner(model: Model, number: str, before: str | None) -> list[Condition]:
+    """Require that a fit of the same code and parameters takes nothing from a champion that learns from the log.
+
+    The table would judge it by what was; what has been learned since is judged on the log, day by day.
+    """
+    if before is None or AFTER not in get_version(model.name, before).tags:
+        return []
+    codes = [get_version(model.name, each).tags.get("code") for each in (before, number)]
+    recipes = [recorded_parameters(get_version(model.name, each)) for each in (before, number)]
+    other = codes[0] != codes[1] or recipes[0] != recipes[1]
+    found = "other code or parameters" if other else f"version {before} does, and this is its code and its parameters"
+    wanted = "other code or parameters, or promote it by hand"
+    return [Condition("the champion does not learn from the log", other, found, wanted)]
 
 
 def _judge_against(
@@ -111,16 +127,16 @@ def _judge_against(
 ) -> Verdict:
     """Return the verdict on a challenger of the version that serves, after the conditions that it met by itself."""
     if not (enough := comparable(model, rows)).holds:
-        return _verdict([*conditions, enough], "")
+        return decided([*conditions, enough], "")
     try:
         served = Contender.on(model, before, rows)
     except Exception as error:
         wanted = f"a champion to compare with: roll back, or promote {challenger.version.number} by hand"
-        return _verdict([*conditions, not_loaded("the champion", error, wanted)], "")
+        return decided([*conditions, not_loaded("the champion", error, wanted)], "")
     same_inputs = served.version.signature.inputs == challenger.version.signature.inputs
     if same_inputs and np.allclose(served.losses, challenger.losses, rtol=SAME, atol=0):
         tie = Condition("differs from the champion", False, "equal on every row", "a difference")
-        return _verdict([*conditions, tie], "")
+        return decided([*conditions, tie], "")
     conditions = [
         *conditions,
         compatible_answers(served.predictions, challenger.predictions),
@@ -128,7 +144,7 @@ def _judge_against(
     ]
     more, promotion, better = _against_champion(model, served, challenger, rows, allowed)
     anchored, anchor = _against_anchor(model, served, challenger, rows, allowed, better=better)
-    return _verdict([*conditions, *more, *anchored], promotion, anchor)
+    return decided([*conditions, *more, *anchored], promotion, anchor)
 
 
 def _against_champion(
@@ -180,7 +196,7 @@ def _gain(
     return (former.losses - challenger.losses)[unseen], resampling_units(rows[unseen], model.table), skill
 
 
-def _verdict(conditions: list[Condition], promotion: str, anchor: str = "") -> Verdict:
+def decided(conditions: list[Condition], promotion: str, anchor: str = "") -> Verdict:
     """Return a promotion if every condition holds; else the reason names those that do not. Warnings follow."""
     failed = [f"{each.name}: {each.found}, wanted {each.wanted}" for each in conditions if not each.holds]
     warned = [f"warning: {each.found}" for each in conditions if each.warning and each.holds]

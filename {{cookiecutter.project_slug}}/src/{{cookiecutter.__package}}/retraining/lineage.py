@@ -6,6 +6,7 @@ from .. import Refused
 from ..datasets.snapshots import short_hash
 from ..registry import provenance
 from ..registry.deployments import Deployment, deployments
+from ..registry.learned import AFTER, BASE
 from ..registry.versions import REFIT, champion, get_version, recorded_parameters, recorded_scores, versions
 
 HASH = 12  # characters shown of a hash
@@ -29,6 +30,7 @@ def describe_version(model: str, number: str) -> list[str]:
     facts = {
         "made": f"{version.made:%Y-%m-%d %H:%M} UTC, while version {tags.get('parent') or 'none'} served",
         **({"because": tags["why"]} if "why" in tags else {}),
+        **_learned(tags),
         "code": f"commit {tags['commit']}{patched}, models/{version.module}.py",
         **{f"data {name}": short_hash(digest) for name, digest in json.loads(tags["data"]).items()},
         **({"set aside": f"{tags['set_aside']} rows, listed with the run"} if "set_aside" in tags else {}),
@@ -46,6 +48,15 @@ def describe_version(model: str, number: str) -> list[str]:
     serves = " serves" if champion(model) == number else ""
     width = max(map(len, facts)) + 2
     return [f"{model} version {number}{serves}", *(f"  {name:<{width}}{fact}" for name, fact in facts.items())]
+
+
+def _learned(tags: dict[str, str]) -> dict[str, str]:
+    """Return what a version has learned from the log, if it has."""
+    if AFTER not in tags:
+        return {}
+    span = f"predictions {tags['learned_from']} to {tags['learned_to']}"
+    words = f"{tags['learned_rows']} logged rows, {span}, after version {tags[AFTER]}"
+    return {"learned from": words, "fitted as": f"version {tags[BASE]}, on the data below; it is what `restore` makes"}
 
 
 def history(model: str) -> list[str]:

@@ -13,8 +13,10 @@ from ..datasets import snapshots
 from ..datasets.catalog import snapshot_path, store, write_lock
 from ..registry import provenance
 from ..registry.git import git, has_commit
+from ..registry.learned import BASE
+from ..registry.loading import load_version
 from ..registry.settings import PROJECT
-from ..registry.versions import FITTED, REFIT, Version, get_version, refit_name, run_artifacts
+from ..registry.versions import FITTED, REFIT, Version, get_version, refit_name, run_artifacts, version_folder
 from ..training import artifact
 from ..training.workspace import Workspace
 from .stages import checked_out, leaves
@@ -50,6 +52,8 @@ def restore(model: str, number: str, target: Path | None = None) -> tuple[Path, 
         Refused: If its code, its data or its environment cannot be had.
     """
     version = get_version(model, number)
+    if BASE in version.tags:
+        return _restore_learned(model, version, target)
     folder = (target or ROOT / "restored" / f"{model}-{number}").resolve()
     with run_artifacts(model, number) as files:
         project = check_out(folder, version, files / provenance.PATCH, replace=target is None)
@@ -61,6 +65,18 @@ def restore(model: str, number: str, target: Path | None = None) -> tuple[Path, 
         run_stages(project, version, model)
         changed = differences(files / "metrics.json", project / "artifacts" / model, version)
         return folder, [*changed, *refit_differences(project, files, version, model)]
+
+
+def _restore_learned(model: str, version: Version, target: Path | None) -> tuple[Path, list[str]]:
+    """Make the version again that a version learned from, and put the latter's own file beside it, verified.
+
+    What it learned from is in the log, which forgets: it cannot be learned again, and need not be.
+    """
+    load_version(model, version.number).verify_examples()
+    folder, changed = restore(model, version.tags[BASE], target)
+    artifacts = next(folder.rglob(f"artifacts/{model}"))
+    shutil.copytree(version_folder(model, version.number), artifacts / "learned" / "model", dirs_exist_ok=True)
+    return folder, changed
 
 
 def put_aside(project: Path, files: Path, model: str) -> None:

@@ -97,12 +97,8 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
     if fresh:
         count = json.loads(model.files.table_facts.read_text(encoding="utf-8")).get("set_aside", 0)
         versions.set_tags(model.name, version, {"why": reason} | ({"set_aside": f"{count:,}"} if count else {}))
-    if versions.champion(model.name) == version:  # promoted by a retrain that was then killed, or by hand
-        deployments.promote(model.name, version, reason)
-        if "verdict" not in versions.get_version(model.name, version).tags:  # recorded by `train`
-            _publish(model, version, gate.judge(model, version, alone=True))
-        versions.mark_judged(model, version)
-        return Outcome(model.name, "unchanged", version, f"version {version} serves already")
+    if done := _serving_already(model, version, reason):
+        return done
     verdict = gate.judge(model, version, unattended=unattended)
     _publish(model, version, verdict)
     refitted = refits.add_refit(model, version) if verdict.promote else ""
@@ -116,6 +112,24 @@ def settle(model: "Model", made_of: Provenance, reason: str, unattended: bool) -
         return Outcome(model.name, "promoted", version, words)
     state, again = ("kept", "") if verdict.final else ("waiting", "; it is judged again next time")
     return Outcome(model.name, state, version, f"version {version} is not promoted: {verdict.reason}{again}")
+
+
+def _serving_already(model: "Model", version: str, reason: str) -> Outcome | None:
+    """Return the outcome for a version that serves, or from which the one that serves went on learning; else None."""
+    from ..registry import deployments, learned, versions
+    from . import gate
+
+    serving = versions.champion(model.name)
+    if serving is None or version not in (serving, learned.base_of(model.name, serving).number):
+        return None
+    words = f"version {serving} goes on learning from the log since version {version}"
+    if serving == version:  # promoted by a retrain that was then killed, or by hand
+        words = f"version {version} serves already"
+        deployments.promote(model.name, version, reason)
+        if "verdict" not in versions.get_version(model.name, version).tags:  # recorded by `train`
+            _publish(model, version, gate.judge(model, version, alone=True))
+    versions.mark_judged(model, version)
+    return Outcome(model.name, "unchanged", version, words)
 
 
 def mend_champion(model: "Model") -> str:

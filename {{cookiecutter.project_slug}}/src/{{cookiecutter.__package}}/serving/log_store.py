@@ -23,6 +23,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     select,
     update,
 )
@@ -33,6 +34,7 @@ from .settings import NO_LOG, Settings
 
 CHUNK = 5_000  # lines that one statement deletes
 READ = 500  # requests read at a time
+REQUEST_ID = 21  # characters of a request's id: 13 of the time, 8 by chance
 
 TABLES = MetaData()
 REQUESTS = Table(
@@ -151,6 +153,31 @@ def read_rows(engine: Engine, model: str, since: int, until: int) -> Iterator[li
             labels = dict(connection.execute(within).tuples().all())
             yield [each for request in requests for each in _rows_of(request, labels)]
             lowest = last
+
+
+def labelled_ids(engine: Engine, model: str, since: int, until: int) -> list[str]:
+    """Return the ids of the rows of a model that were answered in a time and have a label, in its order."""
+    label, request = LABELS.c.prediction_id, REQUESTS.c.request_id
+    query = select(label).join(REQUESTS, request == func.substr(label, 1, REQUEST_ID)).where(REQUESTS.c.model == model)
+    with engine.connect() as connection:
+        return list(connection.scalars(query.where(label >= first_id(since), label < first_id(until)).order_by(label)))
+
+
+def read_labelled(engine: Engine, model: str, identities: list[str]) -> list[Logged]:
+    """Return the rows of a model with these ids, in the order of time, as far as they and their labels are there."""
+    wanted, found = set(identities), []
+    requests = sorted({request_of(each)[0] for each in wanted})
+    label = LABELS.c.prediction_id
+    with engine.connect() as connection:
+        for start in range(0, len(requests), READ):
+            part = requests[start : start + READ]
+            own = (REQUESTS.c.model == model) & REQUESTS.c.request_id.in_(part)
+            within = select(label, LABELS.c.label).where(label > part[0], label < f"{part[-1]}~")
+            labels = dict(connection.execute(within).tuples().all())
+            for request in connection.execute(select(REQUESTS).where(own).order_by(REQUESTS.c.request_id)):
+                rows = _rows_of(request, labels)
+                found += [row for row in rows if row.prediction_id in wanted and row.label is not None]
+    return found
 
 
 def read_keys(engine: Engine, model: str, since: int, until: int) -> list[str]:

@@ -86,6 +86,23 @@ class Model:
         return f"{module}:{function.__qualname__}"
 
 
+@dataclass(frozen=True)
+class Learning(Model):
+    """A model as it goes on learning from logged rows: its files are beside those of the last retrain."""
+
+    @classmethod
+    def of(cls, model: Model) -> "Learning":
+        """Return a model as one that goes on learning; raise Refused if its module cannot."""
+        if optional(model.module, "learn") is None:
+            raise Refused(f"{model.name} learns from no log: its module has no `learn`, see models/__init__.py")
+        return cls(**{each.name: getattr(model, each.name) for each in fields(Model)})
+
+    @property
+    def files(self) -> Workspace:
+        """Where its files are."""
+        return Workspace(f"{self.name}/learned")
+
+
 def load_models(names: list[str]) -> list[Model]:
     """Return the models of these names, or all of params.yaml if there is none."""
     return [_model(name, block) for name, block in model_blocks(names).items()]

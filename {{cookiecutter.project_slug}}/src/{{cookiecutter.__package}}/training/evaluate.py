@@ -37,20 +37,21 @@ def score(model: Model) -> None:
     }
     held_out = Tested(rows, predictions, simpler)
     in_folds = _in_folds(model, train, rows)
-    scores = _scores(model, in_folds or held_out)
+    scores = scores_of(model, in_folds or held_out)
     scores["rows"] |= {"train": len(train), "holdout": len(rows), "copies": facts.get("copies", 0)}
     scores["prediction_hash"] = content_hash(predictions.reset_index(drop=True))
     if in_folds:
-        own = _scores(model, held_out)["baselines"]["naive"]
+        own = scores_of(model, held_out)["baselines"]["naive"]
         scores |= {"folds": FOLDS, "held_out": own | {"rows": len(rows)}}
     predictions.to_parquet(model.files.predictions)
     model.files.metrics.write_text(json.dumps(scores, indent=1), encoding="utf-8")
 
 
-def _scores(model: Model, tested: Tested) -> dict[str, Any]:
-    """Return the scores on these rows."""
+def scores_of(model: Model, tested: Tested, units: np.ndarray | None = None) -> dict[str, Any]:
+    """Return the scores on these rows; the units of the intervals, (rows,), are those of the table unless given."""
     rows, predictions = tested.rows, tested.predictions
-    losses, units = model.module.losses(rows, predictions, model.table), resampling_units(rows, model.table)
+    losses = model.module.losses(rows, predictions, model.table)
+    units = resampling_units(rows, model.table) if units is None else units
     baselines = {name: gain_over(theirs, losses, units) for name, theirs in tested.baselines.items()}
     columns = slice_columns(model, rows)
     return {
@@ -61,8 +62,8 @@ def _scores(model: Model, tested: Tested) -> dict[str, Any]:
         "baselines": baselines,
         "best_baseline": min(baselines, key=lambda name: baselines[name]["value"]),
         "slices": [line for column in columns for line in slice_losses(column, rows[column], losses)],
-        "rows": {"tested": len(rows), "independent": independent(rows, model.table)},
-        "holdout_hash": content_hash(rows[[*model.table.keys, model.table.target]]),
+        "rows": {"tested": len(rows), "independent": int(units.max(initial=-1)) + 1},
+        "holdout_hash": content_hash(rows[[name for name in (*model.table.keys, model.table.target) if name in rows]]),
     }
 
 
