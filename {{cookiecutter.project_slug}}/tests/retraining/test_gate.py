@@ -289,8 +289,8 @@ def test_copies_of_training_rows_are_said_and_refuse_nothing():
     found = conditions.no_copies(3)
 
     assert found.holds
-    assert gate._verdict([found], "good").reason.startswith("good; warning: 3 held-out rows are copies")
-    assert gate._verdict([conditions.no_copies(0)], "good").reason == "good"
+    assert gate.decided([found], "good").reason.startswith("good; warning: 3 held-out rows are copies")
+    assert gate.decided([conditions.no_copies(0)], "good").reason == "good"
 
 
 def gains(mean, rows=400, spread=1.0):
