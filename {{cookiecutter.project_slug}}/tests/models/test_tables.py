@@ -1,5 +1,6 @@
 """Tables of any kind become numbers, and a blend takes the models that predict rows well which they never saw."""
 
+import tracemalloc
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -102,6 +103,17 @@ def test_validation_holds_out_as_the_table_does():
         assert rows["day"].iloc[learned].max() < rows["day"].iloc[held].min()
     once = np.concatenate([held for _, held in blend.folds(rows, truth, table(rows), 0)])
     assert sorted(once) == list(range(COUNT))
+
+
+def test_numbers_are_encoded_without_further_copies_of_the_table():
+    rows = pd.DataFrame(RANDOM.normal(size=(20_000, 50)), columns=[f"c{i}" for i in range(50)])
+    tracemalloc.start()
+    encoded = tabular.floats(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    np.testing.assert_array_equal(encoded, rows)
+    assert peak < 1.3 * encoded.nbytes
 
 
 def test_an_hour_a_weekday_and_a_season_can_be_learned_from_a_date():

@@ -1,5 +1,6 @@
 """Held-out rows that are copies of training rows are not judged on; rows that are equal by chance are."""
 
+import tracemalloc
 from importlib import import_module
 
 import numpy as np
@@ -70,3 +71,16 @@ def test_the_newest_rows_are_judged_on_though_nothing_changed_in_them():
     times = pd.Timestamp("2020-01-01") + pd.to_timedelta(np.repeat([0, 1, 2, 3, 4, 5], ROWS), "D")
 
     assert found(pd.concat([WIDE] * 6, ignore_index=True).assign(day=times), time="day")[0] == 0
+
+
+def test_a_wide_table_is_not_held_a_second_time():
+    rows = pd.DataFrame(RANDOM.normal(size=(20_000, 60)), columns=[f"c{i}" for i in range(60)])
+    rows = pd.concat([rows, rows[:5000]], ignore_index=True).assign(truth=1.0)
+    size = rows.memory_usage().sum()
+    tracemalloc.start()
+    count, _ = found(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert count > 500
+    assert peak < 0.75 * size

@@ -110,8 +110,11 @@ def forest(params: Any) -> dict[str, Any]:
 
 def floats(frame: pd.DataFrame) -> np.ndarray:
     """Return numbers and booleans as floats, missing and infinite values as NaN: `(rows, columns)`."""
-    numbers = frame.astype("Float64").to_numpy(float, na_value=np.nan)
-    return np.where(np.isfinite(numbers), numbers, np.nan)
+    found = np.empty(frame.shape, order="F")  # filled column by column: copies of all would be as large as the table
+    for i, (_, values) in enumerate(frame.items()):
+        numbers = values.astype("Float64").to_numpy(float, na_value=np.nan)
+        found[:, i] = np.where(np.isfinite(numbers), numbers, np.nan)
+    return found
 
 
 def days(frame: pd.DataFrame) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Held-out rows that are copies of training rows: a model that learned the one by heart knows the other."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -28,18 +30,26 @@ def copied_rows(table: Table, rows: pd.DataFrame, held: pd.Series) -> pd.Series:
     if table.time or not table.features:
         return copied
     names = [*table.features, table.target]
-    parts = np.column_stack([_hashes(rows[name]) * np.uint64(2 * i + 1) for i, name in enumerate(names)])
-    whole = parts.sum(axis=1)  # overflows as it should: a hash of the row
+    whole = np.zeros(len(rows), np.uint64)  # a hash of the row
+    for part in _parts(rows, names):
+        whole += part  # overflows as it should
     copied[:] = held.to_numpy() & np.isin(whole, whole[~held])
     count = len(np.unique(whole[copied]))
-    return copied if count and count >= RARE * _by_chance(parts, whole, held.to_numpy()) else copied & False
+    chance = _by_chance(_parts(rows, names), whole, held.to_numpy()) if count else 0.0
+    return copied if count and count >= RARE * chance else copied & False
 
 
-def _by_chance(parts: np.ndarray, whole: np.ndarray, held: np.ndarray) -> float:
+def _parts(rows: pd.DataFrame, names: list[str]) -> Iterator[np.ndarray]:
+    """Yield a hash of each value of a column, (rows,), one column after another: all would be a second table."""
+    for i, name in enumerate(names):
+        yield _hashes(rows[name]) * np.uint64(2 * i + 1)
+
+
+def _by_chance(parts: Iterator[np.ndarray], whole: np.ndarray, held: np.ndarray) -> float:
     """Return how many pairs of different rows, one held out and one not, would agree in all columns by chance.
 
     Args:
-        parts: A hash of each value, (rows, columns).
+        parts: A hash of each value of each column, (rows,).
         whole: A hash of each row, (rows,).
         held: Which rows are held out, (rows,).
     """
@@ -47,7 +57,7 @@ def _by_chance(parts: np.ndarray, whole: np.ndarray, held: np.ndarray) -> float:
     ours, theirs = np.flatnonzero(held)[ours], np.flatnonzero(~held)[theirs]
     equal = np.isin(whole[ours], whole[theirs]).sum()
     expected = []
-    for column in parts.T:
+    for column in parts:
         others = whole - column
         near, same = (_pairs(values[ours], values[theirs]) - equal for values in (others, column))
         expected.append(near * same / (len(ours) * len(theirs)))
