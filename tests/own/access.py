@@ -307,6 +307,13 @@ def test_a_terminal_shows_how_many_rows_have_been_read(root, driver, monkeypatch
     assert terminal.getvalue().endswith("\r\x1b[K")
 
 
+def test_colons_and_percent_signs_of_a_query_are_the_team_s(root, driver):
+    query(root, """select '{"a":1}' as j, ':x' as c, '5%' as p, '10:30' as t, 1::int as i where 'ab' like 'a%'""")
+    take(root)
+
+    assert catalog.read("t", root).iloc[0].tolist() == ['{"a":1}', ":x", "5%", "10:30", 1]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
