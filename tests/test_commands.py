@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -145,7 +146,8 @@ def test_train_promote_predict_serve_roll_back(project, level, tmp_path):
     assert "no earlier champion" in refused.stderr
     assert "nothing serves until one is promoted" in project.just("withdraw", project.models[0])
     project.just("promote", "1", project.models[0])
-    answered = serve_and_ask(project)
+    served = built(project, project.environment.with_name("image")) if level == MIDDLE else ["uv", "run", "just", "serve"]
+    answered = serve_and_ask(project, served)
     labels = tmp_path / "labels.csv"
     for model, identity in answered.items():
         labels.write_text(f"prediction_id,label\n{identity},1\n", encoding="utf-8")
@@ -165,10 +167,22 @@ def holdout(project: Project, model: str, target: Path) -> Path:
     return target
 
 
-def serve_and_ask(project: Project) -> dict[str, str]:
+def built(project: Project, environment: Path) -> list[str]:
+    """The command of the image, in an environment made by the commands of its Dockerfile."""
+    lines = (project.folder / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    for command in [line.removeprefix("RUN ").split() for line in lines if line.startswith("RUN uv sync ")]:
+        done = project.run(*command, UV_PROJECT_ENVIRONMENT=str(environment))
+        assert done.returncode == 0, done.stderr
+    folder = environment / ("Scripts" if os.name == "nt" else "bin")
+    assert not list(environment.rglob("matplotlib"))
+    program, *rest = json.loads(lines[-1].removeprefix("CMD "))
+    return [str(folder / program), *rest[:-1]]
+
+
+def serve_and_ask(project: Project, command: list[str]) -> dict[str, str]:
     """The service answers each model's own examples; by model, the id of one prediction."""
     port, answered = free_port(), {}
-    with project.server("uv", "run", "just", "serve", str(port)) as process:
+    with project.server(*command, str(port)) as process:
         eventually(port, "/ready", process)
         for name, serving in ask(port, "/version")[1].items():
             folder = next((project.folder / "artifacts" / name / "model").glob("signature.json"))
