@@ -146,8 +146,8 @@ def test_train_promote_predict_serve_roll_back(project, level, tmp_path):
     assert "no earlier champion" in refused.stderr
     assert "nothing serves until one is promoted" in project.just("withdraw", project.models[0])
     project.just("promote", "1", project.models[0])
-    served = built(project, project.environment.with_name("image")) if level == MIDDLE else ["uv", "run", "just", "serve"]
-    answered = serve_and_ask(project, served)
+    image = built(project, project.environment.with_name("image")) if level == MIDDLE else None
+    answered = serve_and_ask(project, image or ["uv", "run", "just", "serve"])
     labels = tmp_path / "labels.csv"
     for model, identity in answered.items():
         labels.write_text(f"prediction_id,label\n{identity},1\n", encoding="utf-8")
