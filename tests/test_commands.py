@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from projects import HIGHEST, LEVELS, LOWEST, MIDDLE, OF_MODELS, Project, ask, eventually, free_port, until
+from projects import HIGHEST, LEVELS, LOWEST, MIDDLE, OF_MODELS, Project, ask, end, eventually, free_port, until
 
 COMMANDS = {
     "data-centric": {"check", "data", "explore", "upgrade", "preview"},
@@ -33,8 +34,9 @@ COMMANDS = {
         "serve",
         "recover",
     },
-    "pipeline-centric": {"retrain", "learn", "up", "watch", "history", "lineage", "restore", "clean"},
+    "pipeline-centric": {"retrain", "learn", "up", "watch", "simulate", "history", "lineage", "restore", "clean"},
 }
+SIMULATED = ("classification", "regression")  # problems whose rows can be drawn
 LOADED = """
 import sys
 from importlib import import_module
@@ -237,6 +239,20 @@ def test_retrain_gates_promotes_and_finds_nothing_new(project, level):
     done = project.run("uv", "run", "dvc", "repro")
     assert done.returncode == 0, done.stderr
     assert "Running stage" not in done.stdout
+
+
+def test_a_simulation_that_is_stopped_leaves_nothing(project, level, problem, tmp_path):
+    at_least(level, HIGHEST)
+    if problem not in SIMULATED:
+        done = project.run("uv", "run", "just", "simulate")
+        assert done.returncode == 1 and done.stderr.count("error: simulate ") == 1, done.stderr
+        return
+    before = project.run("git", "status", "--porcelain", "--ignored").stdout
+    with project.server("uv", "run", "just", "simulate", "8", TMPDIR=str(tmp_path)) as process:
+        until(lambda: len([*tmp_path.glob("simulation*/project/reports/simulation.log")]) == 2)
+        end(process, signal.SIGINT)
+    assert [*tmp_path.glob("simulation*")] == []
+    assert project.run("git", "status", "--porcelain", "--ignored").stdout == before
 
 
 def test_nothing_calls_home(project, level, tmp_path):

@@ -199,6 +199,25 @@ def test_answers_that_turn_wrong_are_found(engine, model, answered):
     assert [each.kind for each in found.alarms] == ["performance"]
 
 
+@pytest.mark.parametrize(("newest", "alarms"), [([1.0, 1.2], True), ([1.0, 0.1], False), ([0.15, 0.16], False)])
+def test_two_days_far_worse_than_all_before_alarm_without_waiting_for_a_week(newest, alarms):
+    losses = [*np.random.default_rng(0).uniform(0.05, 0.12, 12), *newest]
+    outcomes = {FIRST + timedelta(i): days.Outcome(60, 60, loss=60 * loss) for i, loss in enumerate(losses)}
+    told = performance.judged(outcomes, (0.08, 0.05, 0.11), FIRST + timedelta(len(losses)))
+
+    assert told.alarm == alarms
+    assert told.sudden == (pytest.approx(np.mean(newest)) if alarms else None)
+
+
+def test_after_a_performance_alarm_retrains_go_on_until_it_is_old(engine, model):
+    alarm = triggers.Alarm(model.name, "performance", "", FIRST, "worse")
+    triggers.record_alarms(engine, [alarm, triggers.Alarm(model.name, "drift", "x", FIRST, "moved")])
+
+    assert triggers.unsettled(engine, model.name, now(13)).startswith("performance: ")
+    assert triggers.unsettled(engine, model.name, now(15)) == ""
+    assert triggers.by_alarm(triggers.unsettled(engine, model.name, now(13)))
+
+
 def test_a_day_with_few_labels_does_not_count(engine, model, answered):
     fill(engine, model, answered, labelled=0.1)
     [found] = watch.watch([model.name], now())

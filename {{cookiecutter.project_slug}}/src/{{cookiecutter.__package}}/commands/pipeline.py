@@ -1,5 +1,6 @@
 """Retrain through the gate; see, restore and clean up what it made."""
 
+import signal
 import time
 from pathlib import Path
 
@@ -75,6 +76,25 @@ def watch(models: list[str], act: bool) -> None:
 
 
 @click.command()
+@click.argument("days", type=click.IntRange(8, 365), default=90)
+@model_names()
+@click.option("--rows", type=click.IntRange(20, 2_000), default=60, show_default=True, help="Asked each day.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the rows and of the faults.")
+@click.option("--no-control", is_flag=True, help="Leave out the run in which nothing goes wrong.")
+def simulate(days: int, models: list[str], rows: int, seed: int, no_control: bool) -> None:
+    """Play DAYS of the whole loop in temporary copies of the project, with faults, and show what came of them."""
+    from ..simulation import report
+    from ..simulation.simulate import simulate
+    from ..training.contract import load_model
+    from ..training.params import model_blocks, single_name
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as after Ctrl-C, nothing is left behind
+    model = load_model(single_name(models or list(model_blocks([]))[:1]))
+    runs = simulate(model, days, rows, seed, control=not no_control)
+    click.echo("\n".join([*report.publish(runs), "report: reports/simulation.html"]))
+
+
+@click.command()
 @click.argument("version", default="")
 @model_names()
 def lineage(version: str, models: list[str]) -> None:
@@ -130,4 +150,4 @@ def clean() -> None:
     click.echo(f"MLflow: {done.runs} runs deleted that made no version; code of versions: {done.code} folders freed")
 
 
-COMMANDS = [retrain, learn, stage, up, watch, lineage, history, restore, clean]
+COMMANDS = [retrain, learn, stage, up, watch, simulate, lineage, history, restore, clean]

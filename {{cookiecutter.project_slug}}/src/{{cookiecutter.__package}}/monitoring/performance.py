@@ -14,6 +14,8 @@ BLOCKS = 4  # weeks of the interval
 LIMIT = 1 / 365  # p below which a week is worse than promised
 WORSE = 0.05  # and by how much at least, as a share
 LEVEL = 0.95
+SUDDEN, KNOWN = 2, 7  # newest days that are each far worse than all days before, and how many of these there must be
+RARELY, BEYOND = 0.1 / 365, 0.5  # p below which one is, and by how much at least above the worst before, as a share
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Performance:
         interval: Of the mean of the newest four weeks; None with fewer than two.
         p: How rarely a week is as bad as the newest if the promise holds; None if that cannot be told.
         alarm: Whether that is too rare, and the loss is worse by more than a little.
+        sudden: The mean of the newest two days, if each is far worse than all before; that alarms at once.
     """
 
     days: dict[date, float]
@@ -37,6 +40,7 @@ class Performance:
     interval: tuple[float, float] | None = None
     p: float | None = None
     alarm: bool = False
+    sudden: float | None = None
 
 
 def judged(outcomes: dict[date, Outcome], promised: tuple[float, float, float], today: date) -> Performance:
@@ -52,7 +56,9 @@ def judged(outcomes: dict[date, Outcome], promised: tuple[float, float, float], 
     days = {
         day: each.loss / each.labelled for day, each in outcomes.items() if each.labelled >= max(SHARE * each.rows, 1)
     }
-    found = Performance(days, labelled / rows if rows else 0.0, promised)
+    share = labelled / rows if rows else 0.0
+    sudden = sudden_loss(days, promised)
+    found = Performance(days, share, promised, alarm=sudden is not None, sudden=sudden)
     if not days:
         return found
     newest = max(days)
@@ -60,8 +66,24 @@ def judged(outcomes: dict[date, Outcome], promised: tuple[float, float, float], 
     if len(week) < ENOUGH:
         return found
     p, now = _rarity(week, promised), float(week.mean())
-    alarm = p < LIMIT and now > promised[0] + WORSE * abs(promised[0])
-    return Performance(days, found.share, promised, now, block_interval(days), p, alarm)
+    alarm = found.alarm or (p < LIMIT and now > promised[0] + WORSE * abs(promised[0]))
+    return Performance(days, share, promised, now, block_interval(days), p, alarm, sudden)
+
+
+def sudden_loss(days: dict[date, float], promised: tuple[float, float, float]) -> float | None:
+    """Return the mean loss of the newest two days if each is far worse than all days before, and than promised.
+
+    A week is surer of a small change; a large one needs not wait for it.
+    """
+    losses = np.array([*days.values()])[-BLOCKS * WEEK :]
+    newest, before = losses[-SUDDEN:], losses[:-SUDDEN]
+    if len(before) < KNOWN:
+        return None
+    least, wide = newest.min(), before.std(ddof=1) * np.sqrt(1 + 1 / len(before))
+    if least <= max(before.max() + BEYOND * abs(before.max()), np.nanmax([promised[0], promised[2]])):
+        return None
+    rare = not wide or stdtr(len(before) - 1, -(least - before.mean()) / wide) < RARELY
+    return float(newest.mean()) if rare else None
 
 
 def block_interval(days: dict[date, float]) -> tuple[float, float] | None:

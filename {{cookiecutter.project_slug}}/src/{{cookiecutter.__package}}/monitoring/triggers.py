@@ -119,6 +119,13 @@ def ask(engine: Engine, model: str, reason: str, now: datetime) -> bool:
     return True
 
 
+def unsettled(engine: Engine, model: str, now: datetime) -> str:
+    """Return a reason to retrain while a performance alarm is young: each day brings rows of the changed world."""
+    since = (now - timedelta(COOL_DOWN)).date()
+    late = [each for each in known_alarms(engine, model) if each.kind == "performance" and each.day > since]
+    return f"performance: more rows have come since the alarm of {late[-1].day}" if late else ""
+
+
 def by_alarm(reason: str) -> bool:
     """Return whether an alarm asks for a retrain, by its reason."""
     return reason.startswith(tuple(f"{kind}: " for kind in KINDS))

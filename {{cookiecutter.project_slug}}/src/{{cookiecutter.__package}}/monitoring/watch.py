@@ -89,7 +89,7 @@ def watch(names: list[str], now: datetime, *, act: bool = False) -> list[Watched
         each.fresh = triggers.record_alarms(engine, each.alarms)
         _suspect(each, engine)
         notify.tell(each.model, [f"{alarm.kind}: {alarm.words}" for alarm in each.fresh])
-        if act and (reason := reason_to_retrain(each)):
+        if act and (reason := reason_to_retrain(each) or triggers.unsettled(engine, each.model, now)):
             triggers.ask(engine, each.model, reason, now)
     if act:
         retrains.retrain_asked(engine)
@@ -228,7 +228,8 @@ def _look_at_labels(found: Watched, engine: Engine, model: Model, over: list[dat
         words = f"labels of {told.share:.0%} of the newest rows, {len(told.days)} days count, 5 of a week are needed"
         found.unknown.append(f"performance: {words}")
     if told.alarm:
-        words = f"{model.module.PRIMARY} {told.now:.4g} in the newest week with labels, {promised[0]:.4g} was promised"
+        value, span = (told.sudden, "two days") if told.sudden is not None else (told.now, "week")
+        words = f"{model.module.PRIMARY} {value:.4g} in the newest {span} with labels, {promised[0]:.4g} was promised"
         found.alarms.append(Alarm(model.name, "performance", "", max(told.days), words))
 
 

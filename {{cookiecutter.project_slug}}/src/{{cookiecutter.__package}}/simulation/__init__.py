@@ -1,0 +1,1 @@
+"""The whole loop over simulated days: the project's own service, log, watch, retrain and gate. Owner: deployment."""
