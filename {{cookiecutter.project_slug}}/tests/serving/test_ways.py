@@ -155,12 +155,14 @@ def test_columns_of_all_kinds_are_encoded_as_scikit_learn_does():
             "town": f"town {random.integers(40)}",
             "kind": "abc"[random.integers(3)],
             "first": f"20{random.integers(10, 30)}-0{random.integers(1, 10)}-1{random.integers(10)}T23:59:59.5",
+            "note": " ".join(random.choice(WORDS, 9)),
             "last": f"2031-1{random.integers(3)}-2{random.integers(9)}",
         }
         for _ in range(size)
     ]
     missing = [{name: value if random.random() < 0.8 else None for name, value in row.items()} for row in rows]
     kinds = {"number": "number", "flag": "boolean", "town": "text", "kind": "text", "first": "date", "last": "date"}
+    kinds["note"] = "text"
     reader = plain_rows.Reader([columns.Input(name, kind, True) for name, kind in kinds.items()])
     table, target = SimpleNamespace(name="t", features=[*kinds]), np.arange(size) % 2
     fitted = tabular.encoder(reader.read(rows).frame(), table, "binary").fit(reader.read(rows).frame(), target)
@@ -168,8 +170,14 @@ def test_columns_of_all_kinds_are_encoded_as_scikit_learn_does():
     for each in (rows, missing, missing[:1]):
         read = reader.read(each)
         wanted = fitted.transform(read.frame())
-        np.testing.assert_allclose(encodings.encoding(fitted)(read), wanted, rtol=1e-12)
-        np.testing.assert_allclose(encodings.encoding(fitted)(encodings.FrameColumns(read.frame())), wanted, rtol=1e-12)
+        np.testing.assert_allclose(encodings.encoding(fitted)(read), wanted, rtol=1e-9, atol=1e-12)
+        framed = encodings.FrameColumns(read.frame())
+        np.testing.assert_allclose(encodings.encoding(fitted)(framed), wanted, rtol=1e-9, atol=1e-12)
+    assert all(encodings._short(step) for _, step, names in fitted.transformers_ if names)
+    assert "text 0" in fitted.named_transformers_
+
+
+WORDS = np.array(["late", "Late", "paid", "a", "naïve", "twice", "on", "time", "42", "überfällig"])
 
 
 class Recorder:

@@ -3,6 +3,7 @@
 Columns of a kind that is not known here, and steps, are left to the ColumnTransformer's own.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -11,15 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, TargetEncoder
+from sklearn.utils import murmurhash3_32
 
 from ..registry.settings import PROJECT
 from .plain_rows import Columns
 
-FLOATS, CALENDAR, WORDS = (f"{PROJECT}.features.tabular.{name}" for name in ("floats", "calendar", "words"))
+FLOATS, CALENDAR, WORDS, LINES = (
+    f"{PROJECT}.features.tabular.{name}" for name in ("floats", "calendar", "words", "lines")
+)
 YEAR = 365.2425  # days
 DAY = np.timedelta64(1, "D")
+TOPICS = [HashingVectorizer, TfidfTransformer, TruncatedSVD]
 
 
 class FrameColumns:
@@ -86,6 +93,8 @@ def _short(step: Any) -> Callable[[Columns | FrameColumns, list[str]], np.ndarra
     if isinstance(step, Pipeline) and len(step.steps) == 2 and _function(step.steps[0][1]) == WORDS:
         codes = _codes(step.steps[1][1])
         return partial(_coded, codes=codes) if codes else None
+    if isinstance(step, Pipeline) and [type(each) for _, each in step.steps[1:]] == TOPICS:
+        return _topics(*(each for _, each in step.steps))
     return None
 
 
@@ -135,6 +144,31 @@ def _coded(rows: Columns | FrameColumns, columns: list[str], codes: list[Any]) -
         texts = rows.texts(name)
         found.append(np.array([known.get(text if isinstance(text, str) else "", other) for text in texts]))
     return np.hstack(found)
+
+
+def _topics(
+    lines: FunctionTransformer, hashing: HashingVectorizer, weighing: TfidfTransformer, topics: TruncatedSVD
+) -> Callable[[Columns | FrameColumns, list[str]], np.ndarray] | None:
+    """Return what makes topics of a column of free texts; None if its words are counted or weighed otherwise."""
+    plain = (hashing.alternate_sign, hashing.norm, hashing.binary) == (False, None, False)
+    if _function(lines) != LINES or not plain or (weighing.sublinear_tf, weighing.norm) != (True, "l2"):
+        return None
+    words_of, size, idf, components = hashing.build_analyzer(), hashing.n_features, weighing.idf_, topics.components_
+
+    def encoded(rows: Columns | FrameColumns, columns: list[str]) -> np.ndarray:
+        texts = rows.texts(columns[0])
+        found = np.zeros((len(texts), len(components)))
+        for i, text in enumerate(texts):
+            counts = Counter(
+                abs(murmurhash3_32(word)) % size for word in words_of(text if isinstance(text, str) else "")
+            )
+            if counts:
+                places = [*counts]
+                weights = (1 + np.log([*counts.values()])) * idf[places]
+                found[i] = components[:, places] @ (weights / np.linalg.norm(weights))
+        return found
+
+    return encoded
 
 
 def _function(step: Any) -> str:
