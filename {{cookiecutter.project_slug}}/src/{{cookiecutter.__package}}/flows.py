@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -62,9 +63,9 @@ def retrain(model: str = "", reason: str = "schedule") -> list[str]:
 @flow(name="learn", log_prints=True)
 def learn() -> list[str]:
     """Let every model that can learn from the logged rows whose labels are there; fail if one failed."""
-    from .monitoring.learning import learn as learn_all  # with MLflow, which `up` itself does not need
+    from .monitoring import learning, retrains  # with MLflow, which `up` itself does not need
 
-    outcomes = learn_all([], now(), unattended=True)
+    outcomes = retrains.patiently(partial(learning.learn, [], now(), unattended=True))
     if failed := [outcome.message for outcome in outcomes if outcome.state == "failed"]:
         raise Refused("; ".join(failed))
     return [f"{outcome.model}: {outcome.message}" for outcome in outcomes]

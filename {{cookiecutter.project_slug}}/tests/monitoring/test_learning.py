@@ -27,6 +27,8 @@ learned = import_module(f"{PACKAGE}.registry.learned")
 learning = import_module(f"{PACKAGE}.monitoring.learning")
 loading = import_module(f"{PACKAGE}.registry.loading")
 log = import_module(f"{PACKAGE}.serving.log_store")
+page = import_module(f"{PACKAGE}.monitoring.page")
+watch = import_module(f"{PACKAGE}.monitoring.watch")
 profiles = import_module(f"{PACKAGE}.retraining.profiles")
 provenance = import_module(f"{PACKAGE}.registry.provenance")
 table_module = import_module(f"{PACKAGE}.datasets.table")
@@ -208,6 +210,9 @@ def says_what_became_of_it(first, number, monkeypatch):
     [condition] = gate._no_learner(contract.load_model(NAME), first, number)
     assert not condition.holds
     assert any(f"after version {first}" in line for line in lineage.describe_version(NAME, number))
+    words = watch._challenger(contract.load_model(NAME), number)
+    assert words.startswith("the champion learns from the log: ") and f" over version {first}" in words
+    assert f"  {words}" in [*page.lines(watch.Watched(NAME, challenger=words))]
     whole, folder = restore.restore, versions.version_folder(NAME, first).parent / "made again"
     (folder / "artifacts" / NAME).mkdir(parents=True)
     monkeypatch.setattr(restore, "restore", lambda *_: (folder, []))

@@ -31,6 +31,8 @@ def lines(found: Watched) -> Iterator[str]:
     yield f"{found.model}: version {found.version or 'none'}, {len(found.rows)} days, {rows:,} rows logged"
     if found.performance and found.performance.now is not None:
         yield f"  {_performance_words(found)}"
+    if found.challenger:
+        yield f"  {found.challenger}"
     for each in found.alarms:
         yield f"  {each.kind}: {each.words}"
     for words in found.unknown:
@@ -61,6 +63,7 @@ def write_report(found: Watched, earlier: list[Alarm]) -> None:
         Section("What does not hold now", table=_alarm_table(found.alarms)) if found.alarms else None,
         Section("Over time", figures={_caption(found): timeline(found)}) if found.rows else None,
         Section("Loss by labels that came later", text=_performance_words(found)) if found.performance else None,
+        Section("Learning from the log", text=found.challenger) if found.challenger else None,
         *_moved_sections(found),
         Section("Latency", text=_latency_words(found)) if found.latency else None,
         Section("Earlier alarms", table=_alarm_table(earlier)) if earlier else None,

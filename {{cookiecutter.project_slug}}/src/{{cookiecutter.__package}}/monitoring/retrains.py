@@ -1,6 +1,8 @@
 """The retrains that are asked for: each is written down first, done with patience, and reported."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 
 from sqlalchemy.engine import Engine
@@ -24,7 +26,7 @@ def retrain_now(names: list[str], reason: str) -> list[Outcome]:
     try:
         engine = open_log()
     except Refused:  # PREDICTION_LOG is none: there is no place to write it down
-        return patiently([*model_blocks(names)], reason)
+        return patiently(partial(retrain, [*model_blocks(names)], reason, unattended=True))
     triggers.prepare(engine)
     for name in model_blocks(names):
         triggers.ask(engine, name, reason, now())
@@ -50,7 +52,7 @@ def retrain_asked(engine: Engine) -> list[Outcome]:
     for reason, group in groupby(triggers.waiting(engine), lambda each: each.reason):
         asked = {each.model: each for each in group}
         try:
-            found = patiently([*asked], reason)
+            found = patiently(partial(retrain, [*asked], reason, unattended=True))
         except Refused as refusal:
             print(f"{', '.join(asked)}: not retrained yet: {refusal}", flush=True)
             found = [Outcome(name, "failed", None, first_line(refusal)) for name in asked]
@@ -62,12 +64,12 @@ def retrain_asked(engine: Engine) -> list[Outcome]:
     return outcomes
 
 
-def patiently(names: list[str], reason: str) -> list[Outcome]:
-    """Retrain models; wait for a source, a registry or another training that is away, and try again."""
+def patiently(act: Callable[[], list[Outcome]]) -> list[Outcome]:
+    """Retrain or learn; wait for a source, a registry or another training that is away, and try again."""
     for pause in PAUSES:
         try:
-            return retrain(names, reason, unattended=True)
+            return act()
         except Unavailable as away:
             print(f"tried again in {pause} seconds: {away}", flush=True)
             time.sleep(pause)
-    return retrain(names, reason, unattended=True)
+    return act()

@@ -9,7 +9,8 @@ from sqlalchemy.engine import Engine
 
 from .. import first_line
 from ..registry.deployments import deployments
-from ..registry.versions import Version, champion_version, run_artifacts
+from ..registry.learned import AFTER
+from ..registry.versions import Version, champion_version, run_artifacts, versions
 from ..retraining.profiles import ANSWER, Counts, Profile, known_profile, loss_context
 from ..retraining.quality import Problem, problems
 from ..serving.log_store import open_log
@@ -43,6 +44,7 @@ class Watched:
         performance: What labels say; None if they say nothing yet.
         estimated: The loss that the model's own probabilities expect, of the newest week; None if it has none.
         calibration: What labels say of the model's own certainty, in words.
+        challenger: What the newest version that learned from the log did on the same rows, in words.
         latency: Milliseconds of the newest day's requests.
         profile: What the champion learned from.
         broken: What is wrong with the rows of a day, of those that are not as learned.
@@ -60,6 +62,7 @@ class Watched:
     performance: Performance | None = None
     estimated: float | None = None
     calibration: str = ""
+    challenger: str = ""
     latency: dict[str, float] = field(default_factory=dict)
     profile: Profile | None = None
     broken: dict[date, list[Problem]] = field(default_factory=dict)
@@ -102,6 +105,7 @@ def watched(model: Model, engine: Engine, now: datetime) -> Watched:
     if version is None:
         found.unknown.append("nothing serves: promote a version")
         return found
+    found.challenger = _challenger(model, version.number)
     found.version, over = version.number, days.logged_days(engine, model.name, now)
     if not over:
         found.unknown.append("no prediction was logged on a day that is over: watch again tomorrow")
@@ -231,6 +235,16 @@ def _look_at_labels(found: Watched, engine: Engine, model: Model, over: list[dat
         value, span = (told.sudden, "two days") if told.sudden is not None else (told.now, "week")
         words = f"{model.module.PRIMARY} {value:.4g} in the newest {span} with labels, {promised[0]:.4g} was promised"
         found.alarms.append(Alarm(model.name, "performance", "", max(told.days), words))
+
+
+def _challenger(model: Model, serving: str) -> str:
+    """Return in words what the newest version that learned from the log did on rows before it learned them."""
+    newest = next((each for each in versions(model.name) if AFTER in each.tags), None)
+    if newest is None:
+        return ""
+    who, tags = "the champion" if newest.number == serving else f"version {newest.number}", newest.tags
+    compared = f"{tags['gain']} over version {tags['parent']}" if "gain" in tags else "not yet compared"
+    return f"{who} learns from the log: {tags['score']} on the newest days, before it learned them; {compared}"
 
 
 def _calibration(recent: list[days.Outcome], labelled: int) -> str:
