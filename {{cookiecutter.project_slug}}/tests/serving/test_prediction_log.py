@@ -213,3 +213,25 @@ def test_another_address_is_refused_with_its_variable(address, monkeypatch):
 )
 def test_a_key_is_one_text_however_it_was_written(parts, text):
     assert tables.key_text(parts) == text
+
+
+def test_what_is_written_to_a_file_is_logged_if_that_is_asked_and_read_some_at_a_time(
+    database, model, holdout, command, tmp_path, monkeypatch
+):
+    holdout.head(5).drop(columns=model.table.target).to_parquet(tmp_path / "rows.parquet")
+    command("predict", tmp_path / "rows.parquet", tmp_path / "answers.csv", model.name)
+    assert list(store.read_rows(database, model.name, 0, 2**51)) == []
+
+    monkeypatch.setenv("PREDICTION_LOG_FILES", "true")
+    monkeypatch.setattr(log, "FILE_ROWS", 2)
+    monkeypatch.setattr(store, "READ_ROWS", 3)
+    command("predict", tmp_path / "rows.parquet", tmp_path / "answers.parquet", model.name)
+    chunks = list(store.read_rows(database, model.name, 0, 2**51))
+    found = columns.records(pd.read_parquet(tmp_path / "answers.parquet")[["prediction"]])
+
+    assert sum(map(len, chunks)) == 5
+    assert max(map(len, chunks)) <= 3
+    assert sorted(str(row.answer["prediction"]) for chunk in chunks for row in chunk) == sorted(
+        str(row["prediction"]) for row in found
+    )
+    assert {*keys(database)} == {tables.key_text([*row]) for row in holdout.head(5)[model.table.keys].to_numpy()}

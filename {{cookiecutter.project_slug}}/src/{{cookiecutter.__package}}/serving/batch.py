@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import Refused, atomic_write, first_line
-from ..datasets import ranges
+from .. import Refused, atomic_write, first_line, from_environment
+from ..datasets import columns, ranges
 from ..registry.loading import LoadedVersion, load_served
 from ..registry.versions import champion
 from .batch_files import CHUNK, FORMATS, KINDS, files_of, read_chunks, write_table
+from .settings import Settings
 
 MARK = "made_of.json"  # what the chunks in a folder were made of
 
@@ -148,4 +150,17 @@ def _predicted(version: LoadedVersion, rows: pd.DataFrame, keys: list[str]) -> p
         found = found.assign(warnings=ranges.by_row(rows, inputs))
     if clash := set(kept) & set(found):
         raise Refused(f"column {min(clash)!r} is a key and a result at once: name the key otherwise in data.py")
+    if from_environment(Settings).prediction_log_files:
+        _log(version, rows, keys, found.drop(columns=["model_version", "warnings"], errors="ignore"))
     return kept.join(found)
+
+
+def _log(version: LoadedVersion, rows: pd.DataFrame, keys: list[str], found: pd.DataFrame) -> None:
+    """Log rows as the service does; a chunk that is killed before it is kept is logged again when it is predicted."""
+    from .prediction_log import log_rows  # with SQLAlchemy
+
+    inputs = version.signature.inputs
+    asked = rows[list(dict.fromkeys(name for name in (*keys, *(each.name for each in inputs)) if name in rows))]
+    for column in [each.name for each in inputs if each.kind == "file" and each.name in asked]:
+        asked = asked.assign(**{column: [b64encode(content).decode() for content in asked[column]]})
+    log_rows(version, columns.records(asked), columns.records(found))

@@ -4,7 +4,7 @@ A request of many rows is one line, since a line for each row would cost the ser
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -33,7 +33,7 @@ from .. import ROOT, Refused, from_environment
 from .settings import NO_LOG, Settings
 
 CHUNK = 5_000  # lines that one statement deletes
-READ = 500  # requests read at a time
+READ, READ_ROWS = 500, 20_000  # requests, and rows, read at a time
 REQUEST_ID = 21  # characters of a request's id: 13 of the time, 8 by chance
 
 TABLES = MetaData()
@@ -135,7 +135,7 @@ def request_of(prediction_id: str) -> tuple[str, int]:
 
 
 def read_rows(engine: Engine, model: str, since: int, until: int) -> Iterator[list[Logged]]:
-    """Yield the rows of a model that were answered in a time, in its order, those of READ requests at once.
+    """Yield the rows of a model that were answered in a time, in its order, READ_ROWS at once, or one request's.
 
     Args:
         engine: The log's database.
@@ -144,11 +144,13 @@ def read_rows(engine: Engine, model: str, since: int, until: int) -> Iterator[li
         until: The end.
     """
     identity, lowest, highest = REQUESTS.c.request_id, first_id(since), first_id(until)
-    query = select(REQUESTS).where(REQUESTS.c.model == model, identity < highest).order_by(identity).limit(READ)
-    label = LABELS.c.prediction_id
+    own, label = REQUESTS.c.model == model, LABELS.c.prediction_id
+    sizes = select(identity, REQUESTS.c.rows).where(own, identity < highest).order_by(identity).limit(READ)
     with engine.connect() as connection:
-        while requests := connection.execute(query.where(identity > lowest)).all():
-            last = requests[-1].request_id
+        while found := connection.execute(sizes.where(identity > lowest)).tuples().all():
+            last = _as_many(found)
+            between = select(REQUESTS).where(own, identity > lowest, identity <= last).order_by(identity)
+            requests = connection.execute(between).all()
             within = select(label, LABELS.c.label).where(label > lowest, label < f"{last}~")
             labels = dict(connection.execute(within).tuples().all())
             yield [each for request in requests for each in _rows_of(request, labels)]
@@ -178,6 +180,17 @@ def read_labelled(engine: Engine, model: str, identities: list[str]) -> list[Log
                 rows = _rows_of(request, labels)
                 found += [row for row in rows if row.prediction_id in wanted and row.label is not None]
     return found
+
+
+def _as_many(requests: Sequence[tuple[str, int]]) -> str:
+    """Return the last of the requests that together have at most READ_ROWS rows, at least the first."""
+    total, last = 0, requests[0][0]
+    for identity, rows in requests:
+        total += rows
+        if total > READ_ROWS:
+            break
+        last = identity
+    return last
 
 
 def read_keys(engine: Engine, model: str, since: int, until: int) -> list[str]:

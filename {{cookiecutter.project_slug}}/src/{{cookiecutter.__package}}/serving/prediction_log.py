@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 from sqlalchemy import insert
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from .. import first_line, from_environment, now
+from .. import Refused, first_line, from_environment, now
 from ..datasets.table import key_text
 from .log_store import KEYS, REQUESTS, delete_before, micros_of, open_log, row_id, step_id
 from .settings import NO_LOG, Settings
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 BATCH_SECONDS = 0.3  # between two writes: at most so much is lost if the process is killed
 MAX_WAITING = 30_000  # rows in the queue
+FILE_ROWS = 500  # of a file that are logged as one request
 HOUR = 3600  # seconds between deletions of what is too old
 
 
@@ -79,6 +81,35 @@ class Answered:
         return [{"prediction_id": identity, "model": model, "entity_key": text} for identity, text in texts if text]
 
 
+def log_rows(version: "LoadedVersion", records: list[dict[str, Any]], predictions: list[dict[str, Any]]) -> None:
+    """Write rows that were answered outside of the service, as requests of FILE_ROWS; there is a log.
+
+    Raises:
+        Refused: If the log cannot be written.
+    """
+    micros = micros_of(now())
+    for start in range(0, len(records), FILE_ROWS):
+        part = slice(start, start + FILE_ROWS)
+        request = new_request(micros)
+        try:
+            write_answered(open_log(), [Answered(request, micros, version, records[part], predictions[part], 0.0)])
+        except SQLAlchemyError as error:
+            raise Refused(f"the prediction log cannot be written: {first_line(error)}") from error
+
+
+def new_request(micros: int) -> str:
+    """Return an id for a request of this time."""
+    return f"{micros:013x}{token_hex(4)}"
+
+
+def write_answered(engine: Engine, batch: list[Answered]) -> None:
+    """Write requests and the keys of their rows."""
+    with engine.begin() as connection:
+        connection.execute(insert(REQUESTS), [each.line() for each in batch])
+        if keys := [line for each in batch for line in each.entities()]:
+            connection.execute(insert(KEYS), keys)
+
+
 class PredictionLog:
     """The queue of a service, and the thread that writes it.
 
@@ -107,7 +138,7 @@ class PredictionLog:
         if not self.enabled:
             return []
         micros = micros_of(now())
-        request = f"{micros:013x}{token_hex(4)}"
+        request = new_request(micros)
         with self._lock:
             room = self._waiting + len(records) <= MAX_WAITING
             self._waiting += len(records) if room else 0
@@ -142,7 +173,8 @@ class PredictionLog:
             batch = list(_taken(self._queue))
             size = sum(len(each.records) for each in batch)
             try:
-                self._write(open_log(), batch)
+                if batch:
+                    write_answered(open_log(), batch)
                 batch = []
                 self._delete_old(open_log())
                 self._told = ""
@@ -150,13 +182,6 @@ class PredictionLog:
                 self._drop(batch, error)
             with self._lock:
                 self._waiting -= size
-
-    def _write(self, engine: Engine, batch: list[Answered]) -> None:
-        if batch:
-            with engine.begin() as connection:
-                connection.execute(insert(REQUESTS), [each.line() for each in batch])
-                if keys := [line for each in batch for line in each.entities()]:
-                    connection.execute(insert(KEYS), keys)
 
     def _delete_old(self, engine: Engine) -> None:
         if time.monotonic() - self._cleaned > HOUR:

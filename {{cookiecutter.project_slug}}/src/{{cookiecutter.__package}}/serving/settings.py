@@ -25,4 +25,5 @@ class Settings(BaseSettings):
     serve_processes: Annotated[int, Field(ge=1, le=256)] = 1  # each with all models, and limits of its own
     serve_poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5  # between checks for a champion, if no file tells
     prediction_log: Annotated[str, AfterValidator(_database)] = "sqlite:///predictions.db"  # none: nothing is logged
+    prediction_log_files: bool = False  # whether what `predict` and `forecast` write to files is logged, too
     prediction_log_days: Annotated[int, Field(gt=0, le=36_500)] = 90  # after which predictions are deleted
