@@ -46,6 +46,7 @@ PARTS = (
     "classification",
     "regression",
     "images",
+    "years",
 )  # modules beside this one, each with section(package, names) -> Markdown, and its PROBLEM
 
 
