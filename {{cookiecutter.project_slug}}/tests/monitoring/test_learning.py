@@ -36,6 +36,7 @@ train = import_module(f"{PACKAGE}.training.train")
 versions = import_module(f"{PACKAGE}.registry.versions")
 
 NAME, ROWS, SIZE = "online", 40, "size, in m²"  # of the model; rows a day; a column
+REQUESTS = count()  # numbers of requests, each with ids of its own
 SEEDS = count()  # of parameters, which begin with a fit of their own
 
 
@@ -105,7 +106,7 @@ def served(number):
 def fill(model, day, rows, labelled=True, keyed=False):
     """Log a day's rows, as the champion answers them; return the ids, with labels unless they come later."""
     engine, when = log.open_log(), log.micros_of(moment(model, day, 12))
-    request, truths = f"{when:013x}{day:08x}", rows["outcome"].tolist()
+    request, truths = f"{when:013x}{next(REQUESTS):08x}", rows["outcome"].tolist()
     version = served(versions.champion(NAME))
     sent = rows.drop(columns=["outcome"] if keyed else ["outcome", "id"])
     line = {"request_id": request, "event_timestamp": when, "model": NAME, "model_version": version.number}
@@ -219,6 +220,18 @@ def says_what_became_of_it(first, number, monkeypatch):
     assert whole(NAME, number) == (folder, [])
     digest = versions.get_version(NAME, number).tags["sha256"]
     assert artifact.holds(folder / "artifacts" / NAME / "learned" / "model", digest)
+
+
+def test_what_a_version_learned_that_was_rolled_back_is_not_learned_again(online, kind):
+    first = versions.champion(NAME)
+    bad = [each for day in range(2) for each in fill(online, day, rows_of(kind, ROWS, day + 1))]
+    deployments.promote(NAME, run(online, 2).version, "by hand")
+    deployments.rollback(NAME, "tests")
+
+    assert learned.learner(online).number == first
+    good = [each for day in (2, 3) for each in fill(online, day, rows_of(kind, ROWS, day + 1))]
+    again = run(online, 4).version
+    assert learned.learned_rows(NAME, again) == {*bad[ROWS:], *good[:ROWS]}  # the last day before had only judged
 
 
 def test_it_goes_on_to_the_bit_after_loading(online, kind):

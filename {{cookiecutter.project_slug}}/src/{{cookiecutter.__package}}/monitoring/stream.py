@@ -139,7 +139,8 @@ def _keys(table: Table, inputs: dict[str, dict], index: pd.Index) -> np.ndarray:
 
 
 def _as_in_table(table: Table, values: pd.Series) -> pd.Series:
-    kind = table.schema.columns[table.keys[0] if values.name is None else values.name].dtype
+    """Return a key's column with the type that the table's schema gives it."""
+    kind = table.schema.columns[values.name].dtype
     try:
         return kind.coerce(values) if kind else values
     except Exception:  # a key of another type is a key that the table does not have
