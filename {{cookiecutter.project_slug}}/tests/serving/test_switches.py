@@ -10,6 +10,7 @@ import threading
 import time
 from importlib import import_module
 from itertools import cycle
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -53,15 +54,16 @@ def let_serve(model, number):
 
 
 @pytest.fixture
-def port(trained):
-    """The port of a service that asks the registry only once it has changed, but for once a minute."""
+def service(trained):
+    """A service at `port` that asks the registry only once it has changed, but for once a minute."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = os.environ | {"PYTHONPATH": str(trained / "src"), "SERVE_POLL_SECONDS": "60"}
     process = subprocess.Popen([sys.executable, "-m", PACKAGE, "serve", str(port)], cwd=trained, env=environment)
+    process.port = port
     try:
-        yield port
+        yield process
     finally:
         process.terminate()
         process.wait(timeout=30)
@@ -83,13 +85,21 @@ def until(port, model, **wanted):
     pytest.fail(f"the service says {found}")
 
 
-def test_every_request_is_answered_by_the_version_it_names_while_the_champion_changes(model, three, port):
+def open_files(process):
+    """How many files and connections a process has open; 0 where that is not told."""
+    folder = Path(f"/proc/{process.pid}/fd")
+    return len([*folder.iterdir()]) if folder.exists() else 0
+
+
+def test_every_request_is_answered_by_the_version_it_names_while_the_champion_changes(model, three, service):
+    port = service.port
     [first, second, broken], stop, wrong, served = three, threading.Event(), [], set()
     loaded = {number: loading.load_served(model.name, number) for number in (first, second)}
     examples = loaded[first].signature.examples
     expected = {number: each.responses(examples) for number, each in loaded.items()}
     assert not same(expected[first], expected[second])
     until(port, model.name, version=first.__eq__)
+    opened = open_files(service)
 
     def ask():
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
@@ -119,3 +129,7 @@ def test_every_request_is_answered_by_the_version_it_names_while_the_champion_ch
 
     assert wrong == []
     assert served == {first, second}
+    deadline = time.monotonic() + PATIENCE
+    while open_files(service) > opened + CLIENTS // 2:  # few are left of the switches, and of the clients none
+        assert time.monotonic() < deadline, open_files(service)
+        time.sleep(0.1)

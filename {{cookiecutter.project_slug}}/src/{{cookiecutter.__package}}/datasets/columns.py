@@ -66,13 +66,13 @@ def _typed(values: pd.Series, column: Input) -> pd.Series:
     if not column.nullable and not present.all():
         raise BadRows(f"column {column.name!r} may not be empty, but is in {(~present).sum()} rows")
     if column.kind == "number":
-        numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-        typed = values if numeric else pd.to_numeric(values.where(~values.map(_is_text)), errors="coerce")
-        typed = typed.astype("Float64").astype(float)
-        if np.isinf(typed.to_numpy()).any():
+        typed = values if values.dtype == float else _floats(values)
+        if (np.abs(typed.to_numpy()) > LARGEST).any():
             typed = typed.where(np.isfinite(typed))
-        if len(large := typed[typed.abs() > LARGEST]):
-            raise BadRows(f"column {column.name!r} is {large.iloc[0]:g} in {len(large)} rows, but at most {LARGEST:g}")
+            if len(large := typed[typed.abs() > LARGEST]):
+                raise BadRows(
+                    f"column {column.name!r} is {large.iloc[0]:g} in {len(large)} rows, but at most {LARGEST:g}"
+                )
     elif column.kind == "date":
         stamps = values.where(~values.map(_is_number))
         typed = pd.to_datetime(stamps, errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
@@ -89,6 +89,13 @@ def _typed(values: pd.Series, column: Input) -> pd.Series:
         kind = "file in base64" if column.kind == "file" else column.kind
         raise BadRows(f"column {column.name!r} must be a {kind}, but {wrong.sum()} rows hold e.g. {shown}")
     return typed
+
+
+def _floats(values: pd.Series) -> pd.Series:
+    """Return the values as floats, NaN for what is no number."""
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    typed = values if numeric else pd.to_numeric(values.where(~values.map(_is_text)), errors="coerce")
+    return typed.astype("Float64").astype(float)
 
 
 def kind_of(values: pd.Series) -> str:
