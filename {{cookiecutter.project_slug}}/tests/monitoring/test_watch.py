@@ -286,6 +286,7 @@ def test_the_command_writes_a_page_and_metrics_and_its_status_tells(engine, mode
 
     assert f"quality: {FIRST + timedelta(LENGTH - 1)}: {name}: 100% of the values are missing" in said
     assert "What does not hold now" in page
+    assert "<svg" in page and "data:image" not in page
     metrics = (trained / "reports" / "watch.prom").read_text(encoding="utf-8")
     assert [line for line in metrics.splitlines() if line.startswith("model_quality_alarms{") and line.endswith(" 1")]
 
