@@ -116,7 +116,8 @@ def main() -> None:
         with LOG.open("w", encoding="utf-8") as log, redirect_stdout(log), clock_set(lambda: run.now):
             facts = play(run)
     except Refused as refusal:
-        facts = {"refused": str(refusal)}
+        RUN.write_text(json.dumps({"refused": str(refusal)}), encoding="utf-8")
+        sys.exit(1)
     RUN.write_text(json.dumps(facts), encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,15 @@ def simulate(model: Model, days: int, rows: int, seed: int, *, control: bool = T
             threads = [threading.Thread(target=_relay, args=(each,), daemon=True) for each in started.values()]
             for thread in threads:
                 thread.start()
-            codes = {name: each.wait() for name, each in started.items()}
+            while any(each.poll() is None for each in started.values()):
+                for name in [name for name, each in started.items() if each.poll()]:
+                    _result(copies[name], started[name].returncode)
+                time.sleep(0.2)
+            for thread in threads:
+                thread.join()
         finally:
             sandbox.end([*started.values()])
-        return {name: _result(root, codes[name]) for name, root in copies.items()}
+        return {name: _result(root, started[name].returncode) for name, root in copies.items()}
 
 
 def planned(model: Model, days: int, rows: int, seed: int) -> Plan:
@@ -68,11 +74,9 @@ def _relay(process: subprocess.Popen) -> None:
 
 
 def _result(root: Path, code: int) -> dict[str, Any]:
-    """Return what a run wrote; raise Refused with the end of its log if it wrote nothing."""
+    """Return what a run wrote; raise Refused, with its reason if it has one, if it ended early."""
     path = root / "reports" / "simulation-run.json"
-    if not path.exists():
-        raise Refused(f"a run of the simulation ended with status {code} before its last day")
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if "refused" in found:
-        raise Refused(found["refused"])
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if code or "days" not in found:
+        raise Refused(found.get("refused", f"a run of the simulation ended with status {code} before its last day"))
     return found

@@ -1,6 +1,7 @@
 """Draw what happened over the days: losses and what was promised, alarms, champions, rows."""
 
 from collections.abc import Callable, Iterable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,16 @@ def figures(run: dict[str, Any]) -> dict[str, Markup]:
     """Return the drawings of a run, by their titles."""
     days, top = run["days"], _top(run)
     ends = axis("day 1", f"day {len(days) // 2}", f"day {len(days)}")
-    keys = {LINES[SERVED].replace("line", "a"): SERVED, "b": BLIND, "c": FROZEN} if _has(run, BLIND) else {"a": SERVED}
+    keys = {"a": SERVED, "c": FROZEN} | ({"b": BLIND} if _has(run, BLIND) else {})
     loss = drawing(_losses(run, top), f"loss, from 0 to {number(top)}", LOSS)
     strips = [
         Markup('<div class="axis">{}</div>').format(kind) + drawing(_alarms(run, kind), f"{kind} alarms", STRIP)
         for kind in KINDS[:3]
     ]
     return {
-        f"Loss, means of three days, up to {number(top)}": legend(keys) + loss + ends,
+        f"Loss, means of three days, up to {number(top)}, by its square root; shaded: what was promised, and faults": (
+            legend(keys) + loss + ends
+        ),
         "Alarms": Markup("").join(strips) + ends,
         "Champions, and versions that the gate kept back": drawing(_champions(run), "champions", 2 * BAR) + ends,
         "Rows a day": drawing(_rows(run), "rows a day", 2 * BAR) + ends,
@@ -83,17 +86,22 @@ def _losses(run: dict[str, Any], top: float, height: int = LOSS) -> list[Markup]
     shapes = [*_faults(run, height)]
     for i, day in enumerate(run["days"]):
         if promised := run["promised"].get(day["version"]):
-            low, high = (height * (1 - min(max(each, 0) / top, 1)) for each in promised[1:])
+            low, high = (_height(each, top, height) for each in promised[1:])
             shapes.append(_rect("held", i, 1, count, high, max(low - high, 1)))
     for policy, kind in LINES.items():
         if _has(run, policy):
             values = together(losses(run, policy))
             points = [
-                f"{'L' if i else 'M'}{(i + 0.5) / count * WIDTH:.1f} {height * (1 - min(each / top, 1)):.1f}"
+                f"{'L' if i else 'M'}{(i + 0.5) / count * WIDTH:.1f} {_height(each, top, height):.1f}"
                 for i, each in enumerate(values)
             ]
             shapes.append(Markup('<path class="{}" d="{}"/>').format(kind, "".join(points)))
     return shapes
+
+
+def _height(loss: float, top: float, height: int) -> float:
+    """Return where a loss is drawn: on the scale of its square root, which shows small and large ones."""
+    return height * (1 - float(np.sqrt(np.clip(loss / top, 0, 1))))
 
 
 def _faults(run: dict[str, Any], height: int) -> list[Markup]:
@@ -123,12 +131,14 @@ def _alarms(run: dict[str, Any], kind: str, height: int = STRIP) -> list[Markup]
 
 
 def _champions(run: dict[str, Any]) -> list[Markup]:
-    """Return a bar for each day, whose shade changes with the version; below it marks for versions kept back."""
-    versions = list(dict.fromkeys(day["version"] for day in run["days"]))
-    shapes, count = [], len(run["days"])
+    """Return a bar for the days of each version, in two shades by turns; below it marks for versions kept back."""
+    shapes, count, first = [], len(run["days"]), 0
+    for i, (version, own) in enumerate(groupby(day["version"] for day in run["days"])):
+        length = len([*own])
+        told = f"version {version}, from day {first + 1}"
+        shapes.append(_rect("c" if i % 2 else "a", first, length, count, 0, BAR, told))
+        first += length
     for i, day in enumerate(run["days"]):
-        kind = "a" if versions.index(day["version"]) % 2 == 0 else "c"
-        shapes.append(_rect(kind, i, 1, count, 0, BAR, f"day {i + 1}: version {day['version']}"))
         if kept := [each for each in day["versions"] if each not in day["promoted"]]:
             shapes.append(_rect("b", i, 0.8, count, BAR + 4, BAR - 4, f"version {', '.join(kept)} was kept back"))
     return shapes
