@@ -243,16 +243,17 @@ def test_retrain_gates_promotes_and_finds_nothing_new(project, level):
 
 def test_a_simulation_that_is_stopped_leaves_nothing(project, level, problem, tmp_path):
     at_least(level, HIGHEST)
+    project.just("data")
     if problem not in SIMULATED:
         done = project.run("uv", "run", "just", "simulate")
         assert done.returncode == 1 and done.stderr.count("error: simulate ") == 1, done.stderr
         return
-    before = project.run("git", "status", "--porcelain", "--ignored").stdout
+    before = project.run("git", "status", "--porcelain").stdout
     with project.server("uv", "run", "just", "simulate", "8", TMPDIR=str(tmp_path)) as process:
         until(lambda: len([*tmp_path.glob("simulation*/project/reports/simulation.log")]) == 2)
         end(process, signal.SIGINT)
     assert [*tmp_path.glob("simulation*")] == []
-    assert project.run("git", "status", "--porcelain", "--ignored").stdout == before
+    assert project.run("git", "status", "--porcelain").stdout == before
 
 
 def test_nothing_calls_home(project, level, tmp_path):

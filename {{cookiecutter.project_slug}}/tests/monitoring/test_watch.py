@@ -206,6 +206,7 @@ def test_two_days_far_worse_than_all_before_alarm_without_waiting_for_a_week(new
     told = performance.judged(outcomes, (0.08, 0.05, 0.11), FIRST + timedelta(len(losses)))
 
     assert told.alarm == alarms
+    assert performance.judged({}, (0.08, 0.05, 0.11), FIRST + timedelta(len(losses)), outcomes).alarm == alarms
     assert told.sudden == (pytest.approx(np.mean(newest)) if alarms else None)
 
 

@@ -43,21 +43,25 @@ class Performance:
     sudden: float | None = None
 
 
-def judged(outcomes: dict[date, Outcome], promised: tuple[float, float, float], today: date) -> Performance:
+def judged(
+    outcomes: dict[date, Outcome],
+    promised: tuple[float, float, float],
+    today: date,
+    served: dict[date, Outcome] | None = None,
+) -> Performance:
     """Return what the labels say of the newest days.
 
     Args:
         outcomes: Of the champion, by day.
         promised: The loss on the rows held out, and the bounds of its interval.
         today: The day after the newest.
+        served: Of whichever version served, by day, for what is sudden; by default of the champion.
     """
     recent = {day: each for day, each in outcomes.items() if (today - day).days <= BLOCKS * WEEK}
     rows, labelled = (sum(getattr(each, name) for each in recent.values()) for name in ("rows", "labelled"))
-    days = {
-        day: each.loss / each.labelled for day, each in outcomes.items() if each.labelled >= max(SHARE * each.rows, 1)
-    }
+    days = _losses(outcomes)
     share = labelled / rows if rows else 0.0
-    sudden = sudden_loss(days, promised)
+    sudden = sudden_loss(_losses(served or outcomes), promised)
     found = Performance(days, share, promised, alarm=sudden is not None, sudden=sudden)
     if not days:
         return found
@@ -68,6 +72,13 @@ def judged(outcomes: dict[date, Outcome], promised: tuple[float, float, float], 
     p, now = _rarity(week, promised), float(week.mean())
     alarm = found.alarm or (p < LIMIT and now > promised[0] + WORSE * abs(promised[0]))
     return Performance(days, share, promised, now, block_interval(days), p, alarm, sudden)
+
+
+def _losses(outcomes: dict[date, Outcome]) -> dict[date, float]:
+    """Return the mean loss of each day that has enough labels."""
+    return {
+        day: each.loss / each.labelled for day, each in outcomes.items() if each.labelled >= max(SHARE * each.rows, 1)
+    }
 
 
 def sudden_loss(days: dict[date, float], promised: tuple[float, float, float]) -> float | None:

@@ -222,7 +222,8 @@ def _look_at_labels(found: Watched, engine: Engine, model: Model, over: list[dat
     }
     promised = _promised(model, found.version)
     recent = [each for day, each in own.items() if (now.date() - day).days <= BLOCKS * WEEK]
-    found.performance = told = judged(own, promised, now.date())
+    served = {day: each[found.served[day]] for day, each in outcomes.items() if day not in found.broken}
+    found.performance = told = judged(own, promised, now.date(), served)
     rows, labelled = (sum(getattr(each, name) for each in recent) for name in ("rows", "labelled"))
     if (expected := sum(each.expected for each in recent)) and rows:
         found.estimated = expected / rows
@@ -234,7 +235,7 @@ def _look_at_labels(found: Watched, engine: Engine, model: Model, over: list[dat
     if told.alarm:
         value, span = (told.sudden, "two days") if told.sudden is not None else (told.now, "week")
         words = f"{model.module.PRIMARY} {value:.4g} in the newest {span} with labels, {promised[0]:.4g} was promised"
-        found.alarms.append(Alarm(model.name, "performance", "", max(told.days), words))
+        found.alarms.append(Alarm(model.name, "performance", "", max(told.days, default=max(served)), words))
 
 
 def _challenger(model: Model, serving: str) -> str:

@@ -13,12 +13,21 @@ CHANGE_DAYS = 30  # of a run, below which a change could not be found and recove
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong: its kind, its column, the first day and the day after the last, from 0."""
+    """Something that goes wrong.
+
+    Attributes:
+        kind: One of the three.
+        column: Where.
+        first: The first day, from 0.
+        end: The day after the last.
+        value: Of a broken column that is the same in every row; None for one of another unit.
+    """
 
     kind: str
     column: str
     first: int
     end: int
+    value: float | None = None
 
     def on(self, day: int) -> bool:
         """Return whether it is there on this day."""
@@ -76,7 +85,9 @@ class Plan:
         return cls(**(content | {"faults": [Fault(**each) for each in content["faults"]]}))
 
 
-def faults(days: int, delay: int, broken: str, columns: list[str], seed: int) -> list[Fault]:
+def faults(
+    days: int, delay: int, broken: str, columns: list[str], seed: int, value: float | None = None
+) -> list[Fault]:
     """Return what goes wrong on days chosen by seed: only what so many days let a watch find.
 
     Args:
@@ -85,10 +96,11 @@ def faults(days: int, delay: int, broken: str, columns: list[str], seed: int) ->
         broken: The column that breaks.
         columns: Columns for the concept change and the covariate shift.
         seed: Of the days.
+        value: That the broken column has in every row, if it is not of another unit.
     """
     generator = np.random.default_rng(seed)
     early = int(generator.integers(max(days // 9, 3), max(days // 6, 5)))
-    found = [Fault(BROKEN, broken, early, early + delay)]
+    found = [Fault(BROKEN, broken, early, early + delay, value)]
     if days >= CHANGE_DAYS and columns:
         found.append(Fault(CONCEPT, columns[0], int(generator.integers(days * 3 // 9, days * 4 // 9)), days))
     if days > DRIFT_DAYS + CHANGE_DAYS // 3 and columns:

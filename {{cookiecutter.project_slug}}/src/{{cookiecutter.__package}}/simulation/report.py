@@ -16,7 +16,7 @@ from .timeline import figures, picture
 
 PAGE = ROOT / "reports" / "simulation.html"
 WORDS = {
-    BROKEN: "{column} is ten times as large, in the source as well, until it is mended",
+    BROKEN: "{column} is {how}, in the source as well, until it is mended",
     CONCEPT: "the truth changes where {column} is high",
     SHIFT: "rows with high {column} come more often",
 }
@@ -55,7 +55,8 @@ def found_table(found: Findings) -> pd.DataFrame:
     lines = []
     for each in found.found:
         line = {"fault": each.fault.kind, "column": each.fault.column, "from day": each.fault.first + 1}
-        line |= {"what": WORDS[each.fault.kind].format(column=each.fault.column)}
+        how = "ten times as large" if each.fault.value is None else f"{number(each.fault.value)} in every row"
+        line |= {"what": WORDS[each.fault.kind].format(column=each.fault.column, how=how)}
         line |= {"days to find": _or_never(each.detected), "days to recover": _or_never(each.recovered)}
         lines.append(line)
     return pd.DataFrame(lines)

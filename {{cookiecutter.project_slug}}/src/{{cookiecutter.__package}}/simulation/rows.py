@@ -60,7 +60,7 @@ class World:
             faults: Those of the day.
             moment: When they arrive, for a table whose rows have a time.
         """
-        kinds = {each.kind: each.column for each in faults}
+        kinds, constant = {each.kind: each.column for each in faults}, [each.value for each in faults if each.value]
         places = self.generator.choice(len(self.pool), count, not self.is_enough, p=self._weights(kinds.get(SHIFT)))
         rows = self.pool.iloc[places].reset_index(drop=True)
         self.used[places] = self.is_enough
@@ -70,7 +70,7 @@ class World:
         if column := kinds.get(CONCEPT):
             rows[self.table.target] = changed(rows, self.pool, column, self.table.target)
         if column := kinds.get(BROKEN):
-            rows[column] = rows[column] * FACTOR
+            rows[column] = constant[0] if constant else rows[column] * FACTOR
         return with_keys(rows, self.table, first)
 
     def _weights(self, column: str | None) -> np.ndarray:
@@ -133,18 +133,21 @@ def with_keys(rows: pd.DataFrame, table: Table, first: int) -> pd.DataFrame:
     raise Refused(f"simulate needs a key of table {table.name} with a whole number or a text, to name new rows")
 
 
-def breakable(world: World) -> str:
-    """Return the column whose unit is mistaken: the first one that is still within the schema then.
+def breakable(world: World) -> tuple[str, float | None]:
+    """Return the column that breaks: of another unit, if its schema takes that, else with its median in every row.
 
     Raises:
-        Refused: There is none.
+        Refused: The table has no measured column.
     """
+    if not world.numbers:
+        raise Refused(f"simulate needs a number among the columns of table {world.table.name}")
     for name in world.numbers:
         rows = world.draw(50, first_number(world), [Fault(BROKEN, name, 0, 1)])
         beyond = (rows[name] > world.pool[name].max()).mean()
         if is_float_dtype(rows[name]) and beyond > 0.5 and fits(world.table, rows):
-            return name
-    raise Refused(f"simulate needs a number of table {world.table.name} that its schema also takes {FACTOR:g} times")
+            return name, None
+    name = next((each for each in world.numbers if is_float_dtype(world.pool[each])), world.numbers[0])
+    return name, world.pool[name].dropna().sort_values().iloc[world.pool[name].count() // 2].item()
 
 
 def good(table: Table, rows: pd.DataFrame) -> pd.DataFrame:

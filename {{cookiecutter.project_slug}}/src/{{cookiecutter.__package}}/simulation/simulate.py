@@ -59,12 +59,12 @@ def planned(model: Model, days: int, rows: int, seed: int) -> Plan:
     world = World(model.table, pool, generator, 10**9)
     if not fits(model.table, world.draw(rows, first_number(world), [], now())):
         raise Refused(f"rows made like those of table {model.table.name} break its schema: simulate cannot draw more")
-    broken = breakable(world)
+    broken, value = breakable(world)
     others = [name for name in world.numbers if name != broken]
     chosen = [str(each) for each in generator.permutation(others)[:2]]
     start = f"{now():%Y-%m-%d}T00:00:00+00:00"
     plan = Plan(model.name, days, rows, seed=seed, start=start)
-    return Plan(**vars(plan) | {"faults": faults(days, plan.delay, broken, chosen, seed)})
+    return Plan(**vars(plan) | {"faults": faults(days, plan.delay, broken, chosen, seed, value)})
 
 
 def _relay(process: subprocess.Popen) -> None:
