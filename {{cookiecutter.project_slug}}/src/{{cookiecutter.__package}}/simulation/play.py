@@ -110,6 +110,8 @@ def main() -> None:
     """Run the plan of this copy; print a line a day, and write what happened."""
     plan = Plan.read(ROOT / PLAN)
     model, pool = load_model(plan.model), pd.read_parquet(ROOT / POOL)
+    kinds = good(model.table, pool).dtypes  # as its schema has them, such as codes that are text
+    pool = pool.astype({name: kinds[name] for name in pool if name in kinds})
     world = World(model.table, pool, np.random.default_rng(plan.seed), plan.needed)
     run = Run(plan, model, world, datetime.fromisoformat(plan.start))
     try:
