@@ -101,4 +101,5 @@ def test_every_setting_has_its_line_in_the_example_of_an_environment():
                 wanted |= {each.target.id.upper(): ast.literal_eval(each.value) for each in fields}
 
     assert len(wanted) >= 6
-    assert [f"# {name}={default}" for name, default in wanted.items() if f"# {name}={default}" not in lines] == []
+    shown = [f"# {name}={str(each).lower() if isinstance(each, bool) else each}" for name, each in wanted.items()]
+    assert [line for line in shown if line not in lines] == []

@@ -2,11 +2,12 @@
 
 import json
 from http.client import HTTPException
+from typing import Annotated
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from pydantic import SecretStr
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .. import from_environment
@@ -20,7 +21,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_ignore_empty=True)
 
-    webhook_url: SecretStr = SecretStr("")
+    webhook_url: Annotated[str, Field(repr=False)] = ""
 
 
 def tell(model: str, lines: list[str]) -> None:
@@ -31,7 +32,7 @@ def tell(model: str, lines: list[str]) -> None:
 
 def webhook(model: str, lines: list[str]) -> None:
     """POST it as JSON to WEBHOOK_URL; `text` is what chats show."""
-    if not (address := from_environment(Settings).webhook_url.get_secret_value()):
+    if not (address := from_environment(Settings).webhook_url):
         return
     content = {"text": "\n".join([f"{PROJECT}, {model}", *lines]), "project": PROJECT, "model": model, "lines": lines}
     parts, reason = urlsplit(address), "its address does not begin with https:// or http://"
