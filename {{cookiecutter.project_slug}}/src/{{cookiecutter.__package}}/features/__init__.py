@@ -1,5 +1,4 @@
 """Encoders, metrics and plots that models share: the team's files; a change here fits every model again.
 
-Public names keep their meaning and signature between releases. Former names (`classes.pictures`, `seasons.rhythm`) are
-removed in 0.6.
+Public names keep their meaning and signature between releases.
 """

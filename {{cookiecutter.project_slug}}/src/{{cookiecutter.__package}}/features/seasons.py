@@ -1,6 +1,5 @@
 """Series on a regular time grid, and the requests, losses, metrics and plots of models that forecast them."""
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +8,7 @@ import pandas as pd
 
 from .. import BadRows, Refused
 from ..datasets.table import Table
-from . import forecast_plots, former_seasons, simple_forecasts
+from . import forecast_plots, simple_forecasts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -108,17 +107,6 @@ def infer_frequency(times: pd.Series) -> tuple[str, int]:
     raise Refused(
         f"column {times.name!r} has no regular frequency, from yearly to every minute: resample it in data.py"
     )
-
-
-rhythm = infer_frequency  # former name, removed in 0.6
-
-
-def __getattr__(name: str) -> Any:
-    """Return a function that forecasters of release 0.3 use, with a warning."""
-    if name.startswith("_") or not hasattr(former_seasons, name):
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    warnings.warn(f"features.seasons.{name} is removed in 0.6", FutureWarning, stacklevel=2)
-    return getattr(former_seasons, name)
 
 
 def _daily(times: pd.Series) -> bool:
