@@ -67,6 +67,8 @@ def changed(trained, command, tmp_path_factory):
     here = loading.load_version(model.name, champion)
     shutil.copy(model.files.holdout, folder / "rows.parquet")
     rows = pd.read_parquet(folder / "rows.parquet")
+    if here.predict(rows)["prediction"].nunique() < 2:
+        pytest.skip("a model that predicts one value does not show whose code it predicts with")
     source.write_bytes(before + CHANGE.encode())
     try:
         run = [sys.executable, "-c", IN_A_FRESH_PROCESS, PACKAGE, model.name, champion, str(folder)]
