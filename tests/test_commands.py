@@ -252,7 +252,7 @@ def test_a_simulation_that_is_stopped_leaves_nothing(project, level, problem, tm
     with project.server("uv", "run", "just", "simulate", "8", TMPDIR=str(tmp_path)) as process:
         until(lambda: len([*tmp_path.glob("simulation*/project/reports/simulation.log")]) == 2)
         end(process, signal.SIGINT)
-    assert [*tmp_path.glob("simulation*")] == []
+    until(lambda: not [*tmp_path.glob("simulation*")])  # `uv` may end before what it ran
     assert project.run("git", "status", "--porcelain").stdout == before
 
 

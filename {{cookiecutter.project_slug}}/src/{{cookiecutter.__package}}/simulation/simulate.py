@@ -1,6 +1,7 @@
 """Simulate: a run with faults and a control run at the same time, each in a copy of the project."""
 
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -46,6 +47,12 @@ def simulate(model: Model, days: int, rows: int, seed: int, *, control: bool = T
                 time.sleep(0.2)
             for thread in threads:
                 thread.join()
+        except KeyboardInterrupt:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(
+                    number, signal.SIG_IGN
+                )  # `just` passes a Ctrl-C on: a second one must not end the cleaning
+            raise
         finally:
             sandbox.end([*started.values()])
         return {name: _result(root, started[name].returncode) for name, root in copies.items()}
