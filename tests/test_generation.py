@@ -15,8 +15,9 @@ import pytest
 from projects import HIGHEST, LEVELS, LOWEST, PROBLEMS, QUESTIONS, TREE, cookiecutter, files, generate, template
 
 STATE = ".mlops-ladder.json"
+MOVED = "src/my_ml_project/_moved.py"  # the module names of release 0.2: release 1.0 removes it
 LOWEST_FILES = {
-    *("README.md", "pyproject.toml", "justfile", ".gitignore", ".pre-commit-config.yaml", STATE),
+    *("README.md", "pyproject.toml", "justfile", ".gitignore", ".pre-commit-config.yaml", STATE, MOVED),
     *(".github/workflows/check.yml", "data/catalog.yaml", "data/sample/tumours.csv", "notebooks/explore.py"),
     *(f"src/my_ml_project/{name}.py" for name in ("__init__", "__main__", "data")),
     *(f"src/my_ml_project/datasets/{name}.py" for name in ("__init__", "catalog", "checks", "readers", "report")),
@@ -44,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict
 
 def test_the_lowest_level_is_exactly_these_files(made):
     assert set(made[LOWEST, "classification"]) == LOWEST_FILES
-    assert len(LOWEST_FILES) <= 36
+    assert len(LOWEST_FILES - {MOVED}) <= 36
 
 
 def test_the_lowest_level_knows_no_tool_of_a_higher_one(made):

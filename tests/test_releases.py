@@ -448,18 +448,6 @@ RUNNING = (
 )
 
 
-RENAMED = (  # former names of modules and of what they hold, gone in 0.6
-    (r"^from (\.+) import (catalog)", r"from \1datasets import \2"),
-    (r"^from (\.+)(catalog|table) import", r"from \1datasets.\2 import"),
-    (r"^from (\.+)quality import", r"from \1datasets.report import"),
-    (r"^from (\.+)artifact import", r"from \1datasets.columns import"),
-    (r"^from (\.+)parts import images$", r"from \1datasets import images"),
-    (r"^from (\.+)(?:models\.)?parts(\.\w+)? import", r"from \1features\2 import"),
-    (r"^(def |    |)pictures(?= ?[=(])", r"\1plots"),
-    (r"\bclasses\.pictures\b", "classes.plots"),
-)
-
-
 @dataclass
 class Recorded:
     """A project with a model that an earlier release recorded and promoted, now at the present template.
@@ -507,27 +495,8 @@ def record(releases: Releases, home: Path, release: str, problem: str, edits: li
         gone = f"CONFLICT {path}: you changed it, the template deleted it" in done.stdout
         git(project.folder, *(("rm", "-q") if gone else ("checkout", "--ours")), path)
     succeeds(project, "uv", "sync", "-q")
-    if HELD_OUT in edits:
-        refused = project.run("uv", "run", "just", "data")
-        assert refused.returncode != 0
-        assert re.search(
-            r"error: src/churn/data.py, line \d+: cannot import name 'catalog' from 'churn'", refused.stderr
-        )
-    if release in FLAT:
-        rename(project)
     project.commit("Upgraded")
     return found
-
-
-def rename(project: Project) -> None:
-    """Write the names of now where files of a team still use those of 0.2, as the changelog says."""
-    source = project.folder / SOURCE
-    for path in [*source.glob("*.py"), *source.glob("models/*.py"), *project.folder.glob("tests/*.py")]:
-        text = path.read_text(encoding="utf-8")
-        for former, now in RENAMED:
-            text = re.sub(former, now, text, flags=re.MULTILINE)
-        path.write_text(text, encoding="utf-8")
-    succeeds(project, "uv", "run", "ruff", "check", "--fix", "-q")  # puts the imports in order
 
 
 def succeeds(project: Project, *command: str) -> None:

@@ -209,11 +209,13 @@ def test_figures_of_data_py_are_on_the_page_or_their_library_is_named(monkeypatc
 
     data, main = (import_module(f"{PACKAGE}.{name}") for name in ("data", "__main__"))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setattr(data, "TABLES", [replace(data.TABLES[0], plots=drawn)])
+    monkeypatch.setattr(data, "TABLES", [replace(data.TABLES[0], plots=drawn, pictures=None)])
     done = CliRunner().invoke(main.main, ["data"])
     assert done.exit_code == 1 and "matplotlib is not installed" in done.output
 
-    monkeypatch.setattr(data, "TABLES", [replace(data.TABLES[0], plots=lambda rows: {"ours": Markup("<i>!</i>")})])
+    monkeypatch.setattr(
+        data, "TABLES", [replace(data.TABLES[0], plots=lambda rows: {"ours": Markup("<i>!</i>")}, pictures=None)]
+    )
     assert CliRunner().invoke(main.main, ["data"]).exit_code == 0
     assert "<h4>ours</h4>" in report.REPORT.read_text(encoding="utf-8")
 

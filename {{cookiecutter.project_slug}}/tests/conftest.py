@@ -53,7 +53,7 @@ def _sampled(table, name):
         kinds = _pandas.read_parquet(_catalog.ROOT / "data" / f"{name}.parquet").dtypes
         return _catalog.read(name).astype(kinds)
 
-    return _replace(table, load=load)
+    return _replace(table, load=load, pictures=None)
 
 
 TABLES = [_sampled(table, f"sample_{number}") for number, table in enumerate(TABLES)]
@@ -104,7 +104,7 @@ def sample_of(table):
         rare = [index for name in classes for index in rows.groupby(name).head(RARE).index]
         part = rows.loc[list(dict.fromkeys([*rare, *rows.index]))[:limit]].sample(frac=1, random_state=0)
     try:
-        dataclasses.replace(table, load=lambda: part.reset_index(drop=True)).rows()
+        dataclasses.replace(table, load=lambda: part.reset_index(drop=True), pictures=None).rows()
     except import_module(PACKAGE).Refused:  # its schema wants something of all rows together
         part = rows
     return part.sort_values(table.time, kind="stable") if table.time else part

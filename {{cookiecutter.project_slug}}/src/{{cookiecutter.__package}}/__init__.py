@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from . import _moved as _moved  # module names of release 0.2, removed in 1.0
+
 ROOT = Path(__file__).resolve().parents[2]  # the project's folder
 os.environ.setdefault("DO_NOT_TRACK", "true")  # no library sends telemetry
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one order of summation: equal bytes on any number of cores

@@ -5,7 +5,6 @@ import sys
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from traceback import extract_tb
 
 import click
 
@@ -22,23 +21,14 @@ class Commands(click.Group):
         except Refused as refusal:
             click.echo(f"error: {refusal}", err=True)
             sys.exit(1)
-        except ImportError as missing:
-            if not isinstance(missing, ModuleNotFoundError) and missing.name != __package__:
+        except ModuleNotFoundError as missing:
+            library = (missing.name or __package__).partition(".")[0]
+            if library == __package__:
                 raise
-            click.echo(f"error: {told(missing)}", err=True)
+            click.echo(f"error: {library} is not installed: add it with `uv add`", err=True)
             sys.exit(1)
         finally:
             gc.freeze()  # the process ends: a search for garbage would take a quarter of a second
-
-
-def told(missing: ImportError) -> str:
-    """Return what to do about an import that fails: of a library, or of a name that the package no longer has."""
-    library = (missing.name or "").partition(".")[0]
-    if library != __package__:
-        return f"{library} is not installed: add it with `uv add`"
-    place = [each for each in extract_tb(missing.__traceback__) if "importlib" not in each.filename][-1]
-    where = f"{Path(place.filename).relative_to(ROOT).as_posix()}, line {place.lineno}"
-    return f"{where}: {missing.msg.partition(' (')[0]}; the template's changelog says which names have moved"
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -462,16 +462,20 @@ def test_a_failed_check_keeps_the_earlier_version(root):
 
 
 @pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (f"from {PACKAGE} import former", f"cannot import name 'former' from '{PACKAGE}'"),
-        (f"import {PACKAGE}.former", f"No module named '{PACKAGE}.former'"),
-    ],
+    ("former", "now"), [("catalog", "datasets.catalog"), ("quality", "datasets.report"), ("table", "datasets.table")]
 )
-def test_an_import_of_what_the_package_does_not_have_names_its_line(code, words):
-    main = import_module(f"{PACKAGE}.__main__")
-    own = main.ROOT / "src" / PACKAGE / "own.py"
-    with pytest.raises(ImportError) as missing:
-        exec(compile(f"\n{code}", own, "exec"))
+def test_a_module_name_of_release_0_2_imports_the_module_it_is_now(former, now, monkeypatch):
+    module = import_module(f"{PACKAGE}.{now}")
+    spec = module.__spec__
+    monkeypatch.delitem(sys.modules, f"{PACKAGE}.{former}", raising=False)
 
-    assert main.told(missing.value).startswith(f"src/{PACKAGE}/own.py, line 2: {words}; ")
+    with pytest.warns(FutureWarning, match=f"{PACKAGE}.{former} is {PACKAGE}.{now} now"):
+        found = import_module(f"{PACKAGE}.{former}")
+    assert found is module
+    assert module.__spec__ is spec
+    assert (module.__name__, spec.name) == (f"{PACKAGE}.{now}",) * 2
+
+
+def test_a_name_that_never_was_is_not_found():
+    with pytest.raises(ModuleNotFoundError):
+        import_module(f"{PACKAGE}.nothing")

@@ -312,6 +312,11 @@ def test_where_histories_would_be_too_many_whole_origins_are_left_out(monkeypatc
     pd.testing.assert_frame_equal(fewer, whole[whole["history_end"].isin(kept)])
 
 
+def test_what_forecasters_of_release_0_3_took_from_seasons_is_still_there():
+    with pytest.warns(FutureWarning, match="filled is removed in 1.0"):
+        np.testing.assert_array_equal(seasons.filled(np.array([np.nan, 1.0, np.nan, 3.0])), [1, 1, 2, 3])
+
+
 def test_the_report_shows_the_best_and_the_worst_series_and_the_coverage_that_was_wanted():
     table, model, requests = prepared(series(count=30), forecaster.Params(rounds=5, level=0.8))
     predictions = forecaster.predict(model, requests)

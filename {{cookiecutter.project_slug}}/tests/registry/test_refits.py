@@ -35,7 +35,7 @@ def forecaster(refitted):
 
 def with_rows(model, changed):
     """Return the model with other rows in its table."""
-    return replace(model, table=replace(model.table, load=lambda: changed(model.table.rows())))
+    return replace(model, table=replace(model.table, load=lambda: changed(model.table.rows()), pictures=None))
 
 
 def without_newest(model, count):

@@ -9,7 +9,7 @@ import pandas as pd
 from .. import Refused
 from . import catalog
 from .personal import masked
-from .profile import Column, Outcome, as_numbers, as_text, measured_as
+from .profile import Column, Outcome, as_numbers, as_text, kind_of
 from .table import Table, key_hashes
 
 UNITS = {
@@ -109,7 +109,7 @@ def periods(times: pd.Series, held: np.ndarray, found: Outcome | None) -> Period
         held: Which rows are held out.
         found: The target as a number, if it has one.
     """
-    if measured_as(times) == "number":
+    if kind_of(times) == "number":
         low, high = int(np.floor(times.min())), int(np.floor(times.max()))
         width = -(-(high - low + 1) // PERIODS)
         places = ((np.floor(as_numbers(times)) - low) // width).astype(int)

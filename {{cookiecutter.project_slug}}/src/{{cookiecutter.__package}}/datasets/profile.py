@@ -94,7 +94,7 @@ class Outcome:
     scale: tuple[float, float] = (0.0, 1.0)
 
 
-def measured_as(values: pd.Series) -> Kind:
+def kind_of(values: pd.Series) -> Kind:
     """Return what kind of values a column has."""
     if not values.notna().any():
         return "nothing"
@@ -113,9 +113,9 @@ def as_numbers(values: pd.Series) -> np.ndarray:
     if pd.api.types.is_datetime64_any_dtype(values):
         stamps = pd.to_datetime(values, utc=True).dt.tz_localize(None).to_numpy("datetime64[us]")
         return np.where(np.isnat(stamps), np.nan, stamps.astype("int64"))
-    if measured_as(values) == "number":
+    if kind_of(values) == "number":
         return values.to_numpy(float, na_value=np.nan)
-    if measured_as(values) == "file":
+    if kind_of(values) == "file":
         return values.map(len, na_action="ignore").to_numpy(float, na_value=np.nan)
     return as_text(values).str.len().to_numpy(float, na_value=np.nan)
 
@@ -128,7 +128,7 @@ def as_text(values: pd.Series) -> pd.Series:
 def outcome(target: pd.Series) -> Outcome | None:
     """Return the target as a number: itself, or whether it is 1, True or the rarer of two classes; None if neither."""
     classes = _hashable(target).value_counts()
-    if measured_as(target) == "number" and len(classes) > 2:
+    if kind_of(target) == "number" and len(classes) > 2:
         numbers = as_numbers(target)
         low, high = np.nanquantile(numbers, [0.05, 0.95])
         return Outcome(f"mean {target.name}", numbers, (float(low), float(high)))
@@ -178,7 +178,7 @@ def measure(
 
 def _binned(values: pd.Series, masked: bool) -> tuple[Kind, int, Bins, dict[str, Any]]:
     """Return kind, number of distinct values, bins and summary of a column; a masked one is binned by lengths."""
-    kind = measured_as(values)
+    kind = kind_of(values)
     if kind == "nothing":
         return kind, 0, Bins(), {}
     if kind == "file":
@@ -223,7 +223,7 @@ def _edges(numbers: np.ndarray) -> Bins:
 def _summary(values: pd.Series) -> dict[str, Any]:
     """Return the five numbers of a column, and the mean of numbers."""
     present = values.dropna()
-    if measured_as(values) == "date":
+    if kind_of(values) == "date":
         return {"lowest": present.min(), "median": present.quantile(), "highest": present.max()}
     numbers = present.astype(float)
     lower, middle, upper = numbers.quantile([0.25, 0.5, 0.75]).tolist()
@@ -265,7 +265,7 @@ def associations(rows: pd.DataFrame, target: str, features: list[str]) -> pd.Dat
         `one`, `other` and `strength`, the strongest first.
     """
     part = rows.sample(min(len(rows), SAMPLE), random_state=0) if len(rows) > SAMPLE else rows
-    named = [target, *[name for name in features if measured_as(rows[name]) not in ("file", "nothing")]]
+    named = [target, *[name for name in features if kind_of(rows[name]) not in ("file", "nothing")]]
     coded = {name: codes for name in named if (codes := _coded(part[name])).max(initial=0) > 0}
     names = list(coded)[:ASSOCIATED]
     if len(names) < 2:
@@ -285,7 +285,7 @@ def associations(rows: pd.DataFrame, target: str, features: list[str]) -> pd.Dat
 
 def _coded(values: pd.Series) -> np.ndarray:
     """Return values as small whole numbers `(rows,)` from 0 on, all of which occur."""
-    if measured_as(values) in ("number", "date"):
+    if kind_of(values) in ("number", "date"):
         numbers = as_numbers(values)
         cuts = np.unique(np.quantile(numbers[~np.isnan(numbers)], np.arange(1, QUANTILES) / QUANTILES))
         codes = np.where(np.isnan(numbers), -1, np.searchsorted(cuts, numbers, side="right"))

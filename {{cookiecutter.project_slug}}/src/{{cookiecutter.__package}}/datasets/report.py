@@ -23,8 +23,8 @@ from .profile import (
     as_numbers,
     associations,
     extremes,
+    kind_of,
     measure,
-    measured_as,
     missing_patterns,
     outcome,
 )
@@ -170,7 +170,7 @@ def time_sections(table: Table, rows: pd.DataFrame, held: np.ndarray) -> list[Se
 
 def series_sections(table: Table, rows: pd.DataFrame, held: np.ndarray) -> list[Section]:
     """Return the page's part on series, if a row is a point of one: some as lines, and when each has values."""
-    if not is_series(table) or measured_as(rows[table.target]) != "number":
+    if not is_series(table) or kind_of(rows[table.target]) != "number":
         return []
     found = list(history.series(table, rows))
     span = (min(one.times[0] for one in found), max(one.times[-1] for one in found))
@@ -270,7 +270,7 @@ def sources_section() -> Section:
 
 def image_sections(table: Table, rows: pd.DataFrame, held: np.ndarray) -> list[Section]:
     """Return the page's part on images, if the table has any: some of each class, their sizes, identical files."""
-    names = [name for name in rows if measured_as(rows[name]) == "file"]
+    names = [name for name in rows if kind_of(rows[name]) == "file"]
     try:
         from .images import sheet, size
     except ModuleNotFoundError:
@@ -278,7 +278,7 @@ def image_sections(table: Table, rows: pd.DataFrame, held: np.ndarray) -> list[S
     sections = []
     for name in names:
         part = rows[rows[name].notna()].sample(frac=1, random_state=0)
-        classes = part[table.target] if measured_as(part[table.target]) == "category" else pd.Series("", part.index)
+        classes = part[table.target] if kind_of(part[table.target]) == "category" else pd.Series("", part.index)
         few = part.groupby(classes).head(max(1, IMAGES // classes.nunique())).head(IMAGES).sort_index()
         few = few.loc[classes[few.index].astype("str").sort_values(kind="stable").index]
         sides = part[name].head(SIZED).map(size).value_counts()

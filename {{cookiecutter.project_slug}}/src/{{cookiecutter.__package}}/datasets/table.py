@@ -1,6 +1,7 @@
 """A table that models learn from: its rows, their meaning, their schema, and which of them are held out."""
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -73,15 +74,19 @@ class Table:
     lookups: tuple[str, ...] = ()
     plots: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None
     quarantine: float = 0.0
+    pictures: "Callable[[pd.DataFrame], dict[str, Figure]] | None" = None  # former name of plots, removed in 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
+        """Accept `plots` under its former name; refuse what cannot be."""
         if self.out_of_range not in ("warn", "refuse"):
             raise Refused(f"table {self.name}: out_of_range is {self.out_of_range!r}, but can be 'warn' or 'refuse'")
         if not 0 <= self.quarantine < 1:
             raise Refused(f"table {self.name}: quarantine is {self.quarantine!r}, but is a share of the rows, below 1")
         if bool(self.request) != bool(self.prepare):
             raise Refused(f"table {self.name} has one of request and prepare: it needs both, or neither")
+        if self.pictures is not None:
+            warnings.warn("pictures= of a Table is called plots= now", FutureWarning, stacklevel=3)
+            object.__setattr__(self, "plots", self.plots or self.pictures)
 
     @property
     def keys(self) -> list[str]:
@@ -103,7 +108,7 @@ class Table:
         """Return the table with one of its targets as the one to predict; the others stay no features."""
         if target == self.target:
             return self
-        return replace(self, target=target, targets=(self.target, *self.targets))
+        return replace(self, target=target, targets=(self.target, *self.targets), pictures=None)
 
     def rows(self) -> pd.DataFrame:
         """Return all good rows in the order of time and key; raise BadData if others may not be set aside."""

@@ -157,6 +157,9 @@ def _plot_calibration(axis: Any, chances: np.ndarray, hits: np.ndarray, xlabel: 
     axis.legend()
 
 
+pictures = plots  # former name, removed in 1.0
+
+
 def _compared(rows: pd.DataFrame, predictions: pd.DataFrame, table: Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the true and the predicted classes as texts, `(rows,)`, and all classes, in the model's order."""
     names = [column.removeprefix(PREFIX) for column in predictions.filter(regex=f"^{PREFIX}")]

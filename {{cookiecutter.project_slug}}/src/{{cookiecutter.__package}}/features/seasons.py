@@ -1,5 +1,6 @@
 """Series on a regular time grid, and the requests, losses, metrics and plots of models that forecast them."""
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -8,7 +9,7 @@ import pandas as pd
 
 from .. import BadRows, Refused
 from ..datasets.table import Table
-from . import forecast_plots, simple_forecasts
+from . import forecast_plots, former_seasons, simple_forecasts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,13 +63,13 @@ class Frequency:
 
     @property
     def lags(self) -> list[int]:
-        """Return the lags that forecasters of release 0.3 use as features, in steps; removed in 0.6."""
+        """Return the lags that forecasters of release 0.3 use as features, in steps; removed in 1.0."""
         season = self.season_length
         return sorted({1, 2, 3, *(lag for lag in (season - 1, season, season + 1) if lag > 0)})
 
     @property
     def date_features(self) -> list[str]:
-        """Return the attributes of a timestamp that forecasters of release 0.3 use; removed in 0.6."""
+        """Return the attributes of a timestamp that forecasters of release 0.3 use; removed in 1.0."""
         known = {"Y": [], "Q": ["quarter"], "M": ["month"], "W": ["month"]}
         return known.get(self.frequency[0], ["hour", "dayofweek"] if self.frequency[-1] in "hn" else ["dayofweek"])
 
@@ -107,6 +108,17 @@ def infer_frequency(times: pd.Series) -> tuple[str, int]:
     raise Refused(
         f"column {times.name!r} has no regular frequency, from yearly to every minute: resample it in data.py"
     )
+
+
+rhythm = infer_frequency  # former name, removed in 1.0
+
+
+def __getattr__(name: str) -> Any:
+    """Return a function that forecasters of release 0.3 use, with a warning."""
+    if name.startswith("_") or not hasattr(former_seasons, name):
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    warnings.warn(f"features.seasons.{name} is removed in 1.0", FutureWarning, stacklevel=2)
+    return getattr(former_seasons, name)
 
 
 def _daily(times: pd.Series) -> bool:

@@ -146,7 +146,7 @@ def _imported_names(path: Path, source: Path) -> Iterator[Path]:
 
 
 def _moved_places(source: Path) -> dict[Path, Path]:
-    """Return the new place of each module that _moved.py names, by its former place: releases 0.3 to 0.5 had it."""
+    """Return the new place of each module that _moved.py names, by its former place; goes with that file in 1.0."""
     path = source / "_moved.py"
     tree = ast.parse(path.read_text(encoding="utf-8") if path.exists() else "")
     for node in tree.body:

@@ -152,7 +152,7 @@ def breakable(world: World) -> tuple[str, float | None]:
 
 def good(table: Table, rows: pd.DataFrame) -> pd.DataFrame:
     """Return rows as models learn from them: checked, prepared and in the table's order."""
-    return replace(table, load=rows.reset_index(drop=True).copy).rows()
+    return replace(table, load=rows.reset_index(drop=True).copy, pictures=None).rows()
 
 
 def fits(table: Table, rows: pd.DataFrame) -> bool:

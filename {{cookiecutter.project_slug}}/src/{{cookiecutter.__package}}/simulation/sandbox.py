@@ -48,7 +48,7 @@ def _of_arrived(table):
         kinds = _pandas.read_parquet(_catalog.ROOT / "{pool}").dtypes
         return _catalog.read("{source}").astype(kinds)
 
-    return _replace(table, load=load)
+    return _replace(table, load=load, pictures=None)
 
 
 TABLES = [_of_arrived(table) for table in TABLES if table.name == {table!r}]

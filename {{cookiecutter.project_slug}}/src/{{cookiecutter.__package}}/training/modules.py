@@ -1,5 +1,6 @@
 """Import a module of models/ and check it against the contract; data.py is not needed for that."""
 
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
@@ -12,7 +13,7 @@ from ..datasets import columns
 
 PACKAGE = __package__.rpartition(".")[0]
 CONTRACT = ("PRIMARY", "TRUSTED", "Params", "fit", "baselines", "predict", "losses", "metrics", "plots")
-FORMER = {"plots": "pictures", "prediction_requests": "questions", "prediction_responses": "answers"}  # until 0.5
+FORMER = {"plots": "pictures", "prediction_requests": "questions", "prediction_responses": "answers"}  # until 1.0
 
 
 def load_module(name: str, package: str = PACKAGE) -> ModuleType:
@@ -48,15 +49,10 @@ def forecasts(module: ModuleType) -> bool:
 
 
 def optional(module: ModuleType, part: str) -> Callable | None:
-    """Return a part of the contract; None if the module has none.
-
-    Raises:
-        Refused: If it has the part under its former name, which only code of a former version may.
-    """
+    """Return a part of the contract, also under its former name; None if the module has none."""
     former = FORMER.get(part, part)
     if not hasattr(module, part) and hasattr(module, former):
-        if module.__name__.startswith(f"{PACKAGE}."):
-            raise Refused(f"models/{module.__name__.rpartition('.')[2]}.py: {former} is called {part} now: rename it")
+        warnings.warn(f"{module.__name__}.{former} is called {part} now", FutureWarning, stacklevel=2)
         part = former
     return getattr(module, part, None)
 
