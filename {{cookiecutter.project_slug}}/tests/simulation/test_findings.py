@@ -51,6 +51,15 @@ def test_a_fault_that_nothing_finds_is_said_so():
     assert found.found[0].detected is None
     assert report.found_table(found)["days to find"].tolist() == ["not found"]
     assert report.facts(found)["false alarms of the control run"] == "no control run"
+    assert report.verdict(found) == ("not found: covariate shift", False)
+
+
+def test_the_verdict_names_a_policy_that_lost_less():
+    found = findings.findings({"faults": made_up([])})
+    worse = findings.findings({"faults": made_up([], served=0.25)})
+
+    assert report.verdict(found) == ("every fault found", True)
+    assert report.verdict(worse) == ("every fault found; 'nobody retrains' has a lower loss", False)
 
 
 def test_faults_come_only_where_so_many_days_let_a_watch_find_them():

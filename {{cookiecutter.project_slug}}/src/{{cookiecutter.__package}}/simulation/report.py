@@ -50,6 +50,17 @@ def facts(found: Findings) -> dict[str, str]:
     return told | {f"mean loss, {policy}": number(found.losses[policy]) for policy in (SERVED, FROZEN, BLIND)}
 
 
+def verdict(found: Findings) -> tuple[str, bool]:
+    """Return in words what is most important, and whether it is good: nothing missed, and no policy lost less."""
+    missed = [each.fault.kind for each in found.found if each.detected is None]
+    said = [f"not found: {', '.join(missed)}" if missed else "every fault found"]
+    said += [f"{found.lost} rows lost"] if found.lost else []
+    said += [f"{found.learned} broken rows learned"] if found.learned else []
+    best = min(found.losses, key=found.losses.__getitem__)
+    other = [f"'{best}' has a lower loss"] if best != SERVED else []
+    return "; ".join([*said, *other]), len(said) == 1 and not missed and not other
+
+
 def found_table(found: Findings) -> pd.DataFrame:
     """Return a line for each fault."""
     lines = []
@@ -67,9 +78,7 @@ def _or_never(days: int | None) -> str:
 
 
 def _sections(runs: dict[str, dict[str, Any]], found: Findings) -> list[Section]:
-    run = runs["faults"]
-    good = not found.lost and not found.learned and all(each.detected is not None for each in found.found)
-    state = "every fault found" if good else "not every fault found"
+    run, (state, good) = runs["faults"], verdict(found)
     sections = [
         Section("What it shows", state, good, _how(run), facts=facts(found), table=found_table(found)),
         Section("Run with faults", "", None, "", figures(run)),
