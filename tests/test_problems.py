@@ -101,6 +101,8 @@ def test_a_pretrained_network_is_run_where_its_library_is(climbed, request):
 
 def test_three_versions_are_identical_after_five_more_retrains(climbed, request):
     problem = request.node.callspec.params["climbed"]
+    if problem != "forecasting":
+        pytest.skip("test_faults does so for tables, and the project's own tests restore each of its models")
     done = climbed.run("uv", "run", "python", "-c", SEVEN_RETRAINS, climbed.package, CHANGED[problem])
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "8 versions"
