@@ -96,13 +96,13 @@ def test_interrupted(lab, project, monkeypatch):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 3 MB."""
+    """A file system of 9 MB."""
     place = tmp_path / "disk"
     place.mkdir()
     if (
         sys.platform != "linux"
         or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True
+            ["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", str(place)], capture_output=True
         ).returncode
     ):
         pytest.skip("no small file system can be mounted here (it takes root on Linux)")

@@ -50,7 +50,7 @@ def test_rows_and_predictions_come_as_lines_of_json_and_in_folders(model, holdou
     found = pd.read_json(tmp_path / "of_folder.jsonl", lines=True, dtype=False)
 
     wanted = pd.read_parquet(tmp_path / "of_lines.parquet")["prediction"]
-    assert found["prediction"].tolist() == pytest.approx(wanted.tolist(), rel=1e-9)
+    pd.testing.assert_series_equal(found["prediction"], wanted, check_dtype=False, rtol=1e-9)
     assert len(found) == len(rows)
     (tmp_path / "rows.jsonl").write_text(lines[:-1], encoding="utf-8")
     said = command("predict", tmp_path / "rows.jsonl", tmp_path / "none.csv", model.name, status=1)
